@@ -1,0 +1,216 @@
+"""What a reader gets and gives: `Source`, `ReadOptions`, and the reader protocol."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from specinfer.errors import ReadError
+from specinfer.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+
+NOISE_KINDS = ("ivar", "var", "sigma", "none")
+
+_MAGIC = {
+    b"\x1f\x8b": lambda data: gzip.decompress(data),
+    b"BZh": lambda data: bz2.decompress(data),
+    b"\xfd7zXZ": lambda data: lzma.decompress(data),
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user said about a file, which wins over what the file says.
+
+    Parameters
+    ----------
+    format : str, optional
+        Name of the reader to use instead of asking each.
+    noise : {"ivar", "var", "sigma", "none"}, optional
+        What the noise column or extension holds.
+    unit : str, optional
+        Unit of the wavelengths (see `specinfer.wavelengths.to_angstrom`).
+    air : bool, optional
+        True: wavelengths are in air; False: they are not, whatever the file says.
+    sky : bool
+        Also yield the sky fibres of multi-object files.
+    """
+
+    format: str | None = None
+    noise: str | None = None
+    unit: str | None = None
+    air: bool | None = None
+    sky: bool = False
+
+
+class Source:
+    """The bytes of one file, opened lazily in the form that a reader wants.
+
+    gzip, bzip2 and xz contents are decompressed by their magic bytes.
+
+    Parameters
+    ----------
+    origin : path, bytes, binary or text file object, or "-"
+        Where the bytes come from; ``"-"`` is standard input.
+    name : str, optional
+        Name used in messages and results.
+
+    Raises
+    ------
+    ReadError
+        ``not_found``, ``is_directory``, ``not_readable``, ``empty_file`` or
+        ``bad_compression``.
+    """
+
+    def __init__(self, origin: str | os.PathLike[str] | bytes | IO[Any], name: str = "") -> None:
+        self.path: Path | None = None
+        self._data: bytes | None = None
+        self._hdus: HDUList | None = None
+        if isinstance(origin, bytes):
+            self.name = name or "<bytes>"
+            self._data = origin
+        elif isinstance(origin, (str, os.PathLike)) and os.fspath(origin) == "-":
+            self.name = name or "-"
+            self._data = sys.stdin.buffer.read()
+        elif isinstance(origin, (str, os.PathLike)):
+            self.path = Path(origin)
+            self.name = name or os.fspath(origin)
+            self._check_path(self.path)
+        elif hasattr(origin, "read"):
+            content = origin.read()
+            self.name = name or str(getattr(origin, "name", "<stream>"))
+            self._data = content.encode() if isinstance(content, str) else content
+        else:
+            raise ReadError("not_found", f"cannot read a spectrum from {type(origin).__name__}")
+        if self.data_is_empty:
+            raise ReadError(
+                "empty_file", "the file is empty (0 bytes); the extraction probably failed"
+            )
+
+    @staticmethod
+    def _check_path(path: Path) -> None:
+        try:
+            if path.is_dir():
+                raise ReadError("is_directory", "this is a directory; give its files")
+            with path.open("rb"):
+                pass
+        except FileNotFoundError:
+            raise ReadError("not_found", "no such file; check the path") from None
+        except PermissionError:
+            raise ReadError(
+                "not_readable", "no permission to read the file; check its mode and owner"
+            ) from None
+        except OSError as error:
+            raise ReadError("not_readable", f"cannot open the file: {error.strerror}") from None
+
+    @property
+    def data_is_empty(self) -> bool:
+        if self._data is not None:
+            return not self._data
+        return self.path is not None and self.path.stat().st_size == 0
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first 4096 bytes of the (decompressed) contents."""
+        if self._data is None and self.path is not None:
+            with self.path.open("rb") as handle:
+                start = handle.read(4096)
+            if not start.startswith(tuple(_MAGIC)):
+                return start
+        return self.data[:4096]
+
+    @cached_property
+    def data(self) -> bytes:
+        """The whole (decompressed) contents."""
+        raw = self._data if self._data is not None else b""
+        if self._data is None and self.path is not None:
+            try:
+                raw = self.path.read_bytes()
+            except OSError as error:
+                raise ReadError("not_readable", f"cannot read: {error.strerror}") from None
+        for magic, decompress in _MAGIC.items():
+            if raw.startswith(magic):
+                try:
+                    return decompress(raw)
+                except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+                    raise ReadError(
+                        "bad_compression", f"the compressed file is damaged: {error}"
+                    ) from None
+        return raw
+
+    @cached_property
+    def text(self) -> str:
+        """The contents as text (UTF-8, else Latin-1), with universal newlines."""
+        try:
+            decoded = self.data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            decoded = self.data.decode("latin-1")
+        return decoded.replace("\r\n", "\n").replace("\r", "\n")
+
+    @property
+    def is_fits(self) -> bool:
+        """Whether the contents start like a FITS file."""
+        return self.head.startswith(b"SIMPLE  =")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the start of the contents looks like text."""
+        return b"\x00" not in self.head
+
+    @property
+    def suffix(self) -> str:
+        """Lower-case file suffix, compression suffixes left out."""
+        name = self.name.lower()
+        for ending in (".gz", ".bz2", ".xz", ".fz"):
+            name = name.removesuffix(ending)
+        return Path(name).suffix
+
+    @property
+    def hdus(self) -> HDUList:
+        """The opened FITS file; raises `ReadError` ``bad_fits`` if it is damaged."""
+        if self._hdus is None:
+            # Heavy, and not needed for text files.
+            from astropy.io import fits
+
+            try:
+                self._hdus = fits.open(
+                    io.BytesIO(self.data), memmap=False, lazy_load_hdus=False
+                )
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise ReadError(
+                    "bad_fits", f"the FITS file is truncated or damaged: {error}"
+                ) from None
+        return self._hdus
+
+    def close(self) -> None:
+        """Close the FITS file, if it was opened."""
+        if self._hdus is not None:
+            self._hdus.close()
+            self._hdus = None
+
+
+class Reader(Protocol):
+    """A module of `specinfer.readers` that reads one format."""
+
+    NAME: str
+    DESCRIPTION: str
+
+    def identify(self, source: Source) -> bool:
+        """Whether this reader knows the file; cheap, and never raises."""
+
+    def read(self, source: Source, options: ReadOptions) -> Iterable[Spectrum | ReadError]:
+        """The spectra of the file; a bad row of a multi-object file gives a `ReadError`.
+
+        A file that holds nothing usable raises `ReadError`.
+        """

@@ -1,0 +1,30 @@
+"""Shared fixtures: where the public data lies, and what needs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _shared_data() -> Path:
+    """`SPECINFER_SHARED_DATA`, or `shared/data` beside the checkout."""
+    return Path(os.environ.get("SPECINFER_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public data; the test skips where it is absent."""
+    path = _shared_data()
+    if not path.is_dir():
+        pytest.skip(f"the public data are not here ({path}); set SPECINFER_SHARED_DATA")
+    return path
+
+
+@pytest.fixture(scope="session")
+def samples(shared_data: Path) -> Path:
+    """Original files of every format, for the readers."""
+    return shared_data / "samples"
