@@ -1,0 +1,370 @@
+"""From a spectrum on its own pixels to what the networks see.
+
+Pure functions on numpy arrays. Training imports exactly these, so that a
+network is never served something it was not trained on; `VERSION` is written
+into every model card and a model made for another version is refused.
+
+All functions work on one spectrum, shape (n,), or on a batch that shares one
+wavelength axis, shape (..., n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+VERSION = 1
+
+# A pixel wider than this many times its narrower neighbour distance stands next
+# to a gap (between arms, or where bad pixels were left out): it ends there.
+_MAX_STRETCH = 1.5
+# Factor between the median absolute deviation and sigma of a Gaussian.
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The settings of the preprocessing, as a model card states them.
+
+    Parameters
+    ----------
+    wavelength_min, wavelength_max : float
+        Outer edges of the grid, Angstrom.
+    n_pixels : int
+        Number of grid pixels, equally spaced in ln(wavelength).
+    continuum_width : float
+        Standard deviation in ln(wavelength) of the continuum smoothing.
+    continuum_floor : float
+        The continuum is not let below this fraction of its median absolute
+        value, so that a continuum near zero does not blow up the noise.
+    clip : float
+        Values beyond this many robust standard deviations are compressed
+        logarithmically.
+    min_overlap : float
+        Share of a grid pixel that usable input pixels must cover.
+    """
+
+    wavelength_min: float = 3000.0
+    wavelength_max: float = 11000.0
+    n_pixels: int = 1024
+    continuum_width: float = 0.08
+    continuum_floor: float = 0.1
+    clip: float = 5.0
+    min_overlap: float = 0.5
+
+    @classmethod
+    def from_dict(cls, block: Mapping[str, Any]) -> Preprocessing:
+        """The settings in a card's ``preprocessing`` block.
+
+        Raises
+        ------
+        ValueError
+            If the block was written for another `VERSION` or names unknown settings.
+        """
+        settings = dict(block)
+        version = settings.pop("version", None)
+        if version != VERSION:
+            raise ValueError(f"preprocessing version {version}, this package has {VERSION}")
+        unknown = set(settings) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ValueError(f"unknown preprocessing settings {sorted(unknown)}")
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The block for a card; `from_dict` reads it back."""
+        return {"version": VERSION, **asdict(self)}
+
+    @cached_property
+    def step(self) -> float:
+        """Width of a grid pixel in ln(wavelength)."""
+        return float(np.log(self.wavelength_max / self.wavelength_min)) / self.n_pixels
+
+    @cached_property
+    def edges(self) -> FloatArray:
+        """Edges of the grid pixels, Angstrom, shape (n_pixels + 1,)."""
+        return log_edges(self.wavelength_min, self.wavelength_max, self.n_pixels)
+
+    @cached_property
+    def wavelength(self) -> FloatArray:
+        """Centres of the grid pixels, Angstrom, shape (n_pixels,)."""
+        return np.sqrt(self.edges[1:] * self.edges[:-1])
+
+
+class Resampled(NamedTuple):
+    """A spectrum on new pixels: `flux`, `ivar` (..., m) float64 and `valid` (..., m) bool."""
+
+    flux: FloatArray
+    ivar: FloatArray
+    valid: BoolArray
+
+
+class Prepared(NamedTuple):
+    """What a network gets, and what a picture shows.
+
+    Attributes
+    ----------
+    input : ndarray, shape (..., 2, n_pixels), float32
+        The normalised flux (0 where invalid) and the valid-pixel channel (0 or 1).
+    flux, ivar : ndarray, shape (..., n_pixels)
+        The resampled flux before the continuum was divided out, and its inverse variance.
+    continuum : ndarray, shape (..., n_pixels)
+    valid : ndarray of bool, shape (..., n_pixels)
+    coverage : ndarray, shape (...)
+        Share of the grid that is valid.
+    """
+
+    input: NDArray[np.float32]
+    flux: FloatArray
+    ivar: FloatArray
+    continuum: FloatArray
+    valid: BoolArray
+    coverage: FloatArray
+
+
+def log_edges(wavelength_min: float, wavelength_max: float, n_pixels: int) -> FloatArray:
+    """Pixel edges equally spaced in ln(wavelength), shape (n_pixels + 1,)."""
+    return np.exp(np.linspace(np.log(wavelength_min), np.log(wavelength_max), n_pixels + 1))
+
+
+def pixel_edges(wavelength: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper edge of each pixel from the pixel centres.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n,)
+        Increasing pixel centres, n >= 2.
+
+    Returns
+    -------
+    lower, upper : ndarray, shape (n,)
+        Half-way to the neighbours; next to a gap only as far as on the other side,
+        so that a pixel does not stretch over wavelengths nobody observed.
+    """
+    gaps = np.diff(wavelength)
+    below = np.concatenate([gaps[:1], gaps])
+    above = np.concatenate([gaps, gaps[-1:]])
+    narrow = np.minimum(below, above) * _MAX_STRETCH
+    lower = wavelength - 0.5 * np.where(below > narrow, narrow / _MAX_STRETCH, below)
+    upper = wavelength + 0.5 * np.where(above > narrow, narrow / _MAX_STRETCH, above)
+    return lower, upper
+
+
+def resample(
+    wavelength: FloatArray,
+    flux: FloatArray,
+    ivar: FloatArray,
+    edges: FloatArray,
+    min_overlap: float = 0.5,
+) -> Resampled:
+    """Rebin spectra to other pixels, conserving flux and propagating the noise.
+
+    Each output pixel is the mean flux density of the usable input pixels that it
+    overlaps, weighted by the length of the overlap (the one-dimensional drizzle of
+    Fruchter & Hook 2002, PASP 114, 144, without shrinking the pixels). The integral
+    of the flux over any range of whole pixels is conserved. The cost is linear in
+    the number of pixels: everything is read off cumulative sums.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n,)
+        Increasing pixel centres.
+    flux : ndarray, shape (..., n)
+        Flux density.
+    ivar : ndarray, shape (..., n)
+        Inverse variance; pixels with ``ivar == 0`` are left out.
+    edges : ndarray, shape (m + 1,)
+        Increasing edges of the output pixels.
+    min_overlap : float, optional
+        Share of an output pixel that must be covered by usable input.
+
+    Returns
+    -------
+    Resampled
+        Arrays of shape (..., m). Invalid pixels have flux 0 and ivar 0. The ivar
+        is that of each pixel alone: neighbours that share an input pixel are
+        correlated.
+    """
+    lower, upper = pixel_edges(wavelength)
+    # For every edge: the last pixel that starts at or before it, and which part of
+    # that pixel lies below the edge.
+    index = np.searchsorted(lower, edges, side="right") - 1
+    inside = index >= 0
+    index = np.maximum(index, 0)
+    width = upper - lower
+    part = np.where(inside, np.clip((edges - lower[index]) / width[index], 0.0, 1.0), 0.0)
+
+    good = ivar > 0
+    weight = np.where(good, width, 0.0)
+    content = weight * np.where(good, flux, 0.0)
+    overlap = _between(weight, index, part)
+    total = _between(content, index, part)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.where(good, weight**2 / np.where(good, ivar, 1.0), 0.0)
+        variance = _between_squared(noise, index, part)
+        valid = overlap > min_overlap * np.diff(edges)
+        new_flux = np.where(valid, total / overlap, 0.0)
+        new_ivar = np.where(valid, overlap**2 / variance, 0.0)
+    return Resampled(new_flux, new_ivar, valid)
+
+
+def _between(content: FloatArray, index: NDArray[np.intp], part: FloatArray) -> FloatArray:
+    """Sums of per-pixel contents between successive edges."""
+    below = np.zeros((*content.shape[:-1], content.shape[-1] + 1))
+    np.cumsum(content, axis=-1, out=below[..., 1:])
+    at_edges = below[..., index] + part * content[..., index]
+    return np.diff(at_edges, axis=-1)
+
+
+def _between_squared(noise: FloatArray, index: NDArray[np.intp], part: FloatArray) -> FloatArray:
+    """Sums of variances between edges, where a part t of a pixel counts as t squared."""
+    first, last = index[:-1], index[1:]
+    start, end = part[:-1], part[1:]
+    below = np.zeros((*noise.shape[:-1], noise.shape[-1] + 1))
+    np.cumsum(noise, axis=-1, out=below[..., 1:])
+    apart = (
+        (1.0 - start) ** 2 * noise[..., first]
+        + (below[..., last] - below[..., np.minimum(first + 1, last)])
+        + end**2 * noise[..., last]
+    )
+    same = (end - start) ** 2 * noise[..., first]
+    return np.where(first == last, same, apart)
+
+
+# The continuum is smooth: it is fitted on this many grid pixels at a time.
+_COARSE = 8
+
+
+@lru_cache(maxsize=8)
+def _kernel(n_coarse: int, step: float, width: float) -> tuple[FloatArray, FloatArray]:
+    """Gaussian weights between coarse pixels, and their distances in ln(wavelength)."""
+    x = np.arange(n_coarse) * step * _COARSE
+    distance = x[None, :] - x[:, None]
+    return np.exp(-0.5 * (distance / width) ** 2), distance
+
+
+def _smooth(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> FloatArray:
+    """Local linear regression with a Gaussian kernel (Cleveland 1979, JASA 74, 829).
+
+    Unlike a running mean it has no bias where the continuum is steep, at the ends
+    of the coverage and beside gaps.
+    """
+    shape = flux.shape[:-1]
+    blocks = (*shape, config.n_pixels // _COARSE, _COARSE)
+    counts = valid.reshape(blocks).sum(axis=-1).astype(np.float64)
+    sums = np.where(valid, flux, 0.0).reshape(blocks).sum(axis=-1)
+    kernel, distance = _kernel(blocks[-2], config.step, config.continuum_width)
+    # K d and K d^2 as matrices; rows are the points where the line is evaluated.
+    first = kernel * distance
+    second = first * distance
+    s0, s1, s2 = counts @ kernel.T, counts @ first.T, counts @ second.T
+    t0, t1 = sums @ kernel.T, sums @ first.T
+    # A little ridge turns the line into a mean where only one block is in reach.
+    s2 = s2 + 1e-3 * config.continuum_width**2 * s0
+    determinant = s0 * s2 - s1**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        coarse = np.where(determinant > 0, (s2 * t0 - s1 * t1) / determinant, 0.0)
+    return _interpolate_blocks(coarse, config.n_pixels)
+
+
+def _interpolate_blocks(coarse: FloatArray, n_pixels: int) -> FloatArray:
+    """Linear interpolation from block centres back to the grid, extrapolated at the ends."""
+    n_coarse = coarse.shape[-1]
+    position = (np.arange(n_pixels) + 0.5) / _COARSE - 0.5
+    index = np.clip(np.floor(position).astype(np.intp), 0, n_coarse - 2)
+    part = position - index
+    return coarse[..., index] * (1.0 - part) + coarse[..., index + 1] * part
+
+
+def masked_median(values: FloatArray, valid: BoolArray) -> FloatArray:
+    """Median over the last axis of the valid values; 0 where there are none."""
+    ordered = np.sort(np.where(valid, values, np.inf), axis=-1)
+    count = valid.sum(axis=-1)
+    high = np.take_along_axis(ordered, np.maximum(count // 2, 0)[..., None], axis=-1)
+    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[..., None], axis=-1)
+    with np.errstate(invalid="ignore"):
+        middle = 0.5 * (low + high)[..., 0]
+    return np.where(count > 0, middle, 0.0)
+
+
+def fit_continuum(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> FloatArray:
+    """The smooth continuum of spectra on the grid.
+
+    Two passes: the second is fitted to the flux clipped at four robust standard
+    deviations about the first, so that cosmic rays and strong narrow lines do not
+    pull it up. A spectrum that was already divided by its continuum gets a continuum
+    close to 1 and passes through unchanged.
+
+    Parameters
+    ----------
+    flux : ndarray, shape (..., n_pixels)
+    valid : ndarray of bool, shape (..., n_pixels)
+    config : Preprocessing
+
+    Returns
+    -------
+    ndarray, shape (..., n_pixels)
+        Positive everywhere.
+    """
+    first = _smooth(flux, valid, config)
+    residual = flux - first
+    scatter = 4.0 * _MAD_TO_SIGMA * masked_median(np.abs(residual), valid)[..., None]
+    clipped = first + np.clip(residual, -scatter, scatter)
+    continuum = _smooth(clipped, valid, config)
+    level = masked_median(np.abs(continuum), valid)[..., None]
+    floor = np.maximum(config.continuum_floor * level, np.finfo(np.float64).tiny)
+    return np.maximum(continuum, floor)
+
+
+def prepare(
+    wavelength: FloatArray, flux: FloatArray, ivar: FloatArray, config: Preprocessing
+) -> Prepared:
+    """Resample, divide by the continuum and normalise: the input of the networks.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n,)
+        Increasing pixel centres, Angstrom.
+    flux, ivar : ndarray, shape (..., n)
+        Flux density in any unit, and inverse variance; only whether ivar is
+        positive matters for `Prepared.input`.
+    config : Preprocessing
+
+    Returns
+    -------
+    Prepared
+
+    Notes
+    -----
+    The normalised flux is (flux / continuum - 1) over its robust standard deviation
+    (1.4826 times the median absolute value), passed through c arcsinh(x / c), which
+    is linear for |x| < c and logarithmic beyond. Multiplying the flux by a positive
+    number changes nothing.
+    """
+    # A common scale keeps fluxes of 1e-17 away from the floating-point floor.
+    usable = np.where(ivar > 0, np.abs(flux), 0.0)
+    scale = np.max(usable, axis=-1, keepdims=True)
+    scale = np.where(scale > 0, scale, 1.0)
+    resampled = resample(wavelength, flux / scale, ivar * scale**2, config.edges, config.min_overlap)
+    valid = resampled.valid
+    continuum = fit_continuum(resampled.flux, valid, config)
+    contrast = np.where(valid, resampled.flux / continuum - 1.0, 0.0)
+    spread = _MAD_TO_SIGMA * masked_median(np.abs(contrast), valid)[..., None]
+    scaled = contrast / np.maximum(spread, 1e-3)
+    normalised = config.clip * np.arcsinh(scaled / config.clip)
+    stacked = np.stack([normalised, valid.astype(np.float64)], axis=-2).astype(np.float32)
+    return Prepared(
+        stacked,
+        resampled.flux * scale,
+        resampled.ivar / scale**2,
+        continuum * scale,
+        valid,
+        valid.mean(axis=-1),
+    )

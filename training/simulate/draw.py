@@ -1,0 +1,216 @@
+"""What is drawn: which rows, at which redshifts; and batches ready for a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specinfer.preprocess import Preprocessing, prepare
+from training.archive.labels import CLASSES, PHASE_CLASSES
+from training.archive.library import Library
+from training.simulate.instruments import sedm, slit
+from training.simulate.transients import Conditions, Observed, Simulator
+
+FloatArray = NDArray[np.float64]
+
+# Largest redshift drawn, a class: where a 1.5-m (SEDM) to 10-m telescope sees it.
+Z_MAX = {
+    "SN Ia": 0.5,
+    "SLSN-I": 1.2,
+    "TDE": 0.6,
+    "SN IIn": 0.4,
+    "SN Ibn": 0.4,
+    "SN Ic-BL": 0.4,
+    "Galaxy": 0.8,
+    "AGN/QSO": 3.9,
+}
+_Z_MAX_OTHER = 0.3
+# Rows need this much valid grid after the shift, or they are drawn again.
+MIN_COVERAGE = 0.22
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch for a network.
+
+    Attributes
+    ----------
+    input : ndarray, shape (batch, 2, n_pixels), float32
+    label : ndarray of int, shape (batch,)
+    log1z : ndarray, shape (batch,)
+        ln(1 + redshift).
+    phase : ndarray, shape (batch,)
+        Days from maximum, NaN where unknown or meaningless.
+    row : ndarray of int, shape (batch,)
+        Library row.
+    snr, host : ndarray, shape (batch,)
+    """
+
+    input: NDArray[np.float32]
+    label: NDArray[np.int64]
+    log1z: FloatArray
+    phase: FloatArray
+    row: NDArray[np.intp]
+    snr: FloatArray
+    host: FloatArray
+
+
+class RowSampler:
+    """Draws library rows: class, then object, then spectrum.
+
+    A class is drawn in proportion to (number of objects) ** `power`; within it every
+    object in proportion to the square root of its number of spectra.
+
+    Parameters
+    ----------
+    library : Library
+    rows : ndarray of int
+        Rows that may be drawn.
+    power : float
+        0 balances the classes, 1 keeps the natural frequencies of objects.
+    """
+
+    def __init__(self, library: Library, rows: NDArray[np.intp], power: float = 0.5) -> None:
+        weight = np.zeros(rows.size)
+        self.rows = rows
+        self.class_share = np.zeros(len(CLASSES))
+        for index in range(len(CLASSES)):
+            mine = np.flatnonzero(library.label[rows] == index)
+            if mine.size == 0:
+                continue
+            _, inverse, counts = np.unique(
+                library.object[rows[mine]], return_inverse=True, return_counts=True
+            )
+            share = counts.size**power
+            self.class_share[index] = share
+            each = counts[inverse] ** -0.5
+            weight[mine] = share * each / each.sum()
+        self.cumulative = np.cumsum(weight / weight.sum())
+        self.class_share /= self.class_share.sum()
+
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """`count` library rows."""
+        return self.rows[
+            np.minimum(np.searchsorted(self.cumulative, rng.random(count)), self.rows.size - 1)
+        ]
+
+
+def draw_redshifts(
+    library: Library, rows: NDArray[np.intp], rng: np.random.Generator
+) -> FloatArray:
+    """Redshifts for training: broad, and not what the class would give away.
+
+    Extragalactic rows: a tenth at rest (for ``--redshift``), two thirds uniform in
+    0-0.2 (in 0-1 for AGN/QSO), the rest uniform in ln(1+z) up to the class's limit. Stars
+    and CVs: Galactic velocities.
+    """
+    names = np.array(CLASSES)[library.label[rows]]
+    z_max = np.array([Z_MAX.get(name, _Z_MAX_OTHER) for name in names])
+    quasar = names == "AGN/QSO"
+    kind = rng.random(rows.size)
+    near = rng.uniform(0.0, np.where(quasar, 1.0, 0.2))
+    far = np.expm1(rng.uniform(0.0, np.log1p(z_max)))
+    redshift = np.where(kind < 0.68, near, far)
+    redshift = np.where((kind > 0.9) & ~quasar, rng.normal(0.0, 0.002, rows.size), redshift)
+    galactic = np.isin(names, ("Star", "CV"))
+    return np.where(galactic, rng.normal(0.0, 0.0004, rows.size), redshift)
+
+
+class BatchMaker:
+    """Batches of simulated, preprocessed spectra.
+
+    Parameters
+    ----------
+    library : Library
+    rows : ndarray of int
+        Rows that may be drawn.
+    hosts : ndarray of int
+        Rows that may serve as host galaxies.
+    preprocessing : Preprocessing
+    conditions : Conditions
+    power : float
+        See `RowSampler`.
+    slit_share : float
+        Share of each batch that is seen by a slit spectrograph, not the SEDM.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        rows: NDArray[np.intp],
+        hosts: NDArray[np.intp],
+        preprocessing: Preprocessing,
+        conditions: Conditions,
+        power: float,
+        slit_share: float,
+    ) -> None:
+        self.library = library
+        self.simulator = Simulator(library, hosts)
+        self.sampler = RowSampler(library, rows, power)
+        self.preprocessing = preprocessing
+        self.conditions = conditions
+        self.slit_share = slit_share
+        self.sedm = sedm()
+
+    def make(self, size: int, rng: np.random.Generator) -> Batch:
+        """One batch of `size` spectra."""
+        n_slit = round(self.slit_share * size)
+        parts = [self._part(size - n_slit, self.sedm, rng)]
+        if n_slit:
+            parts.append(self._part(n_slit, slit(rng), rng))
+        return _concatenate(parts)
+
+    def _part(self, size: int, instrument: object, rng: np.random.Generator) -> Batch:
+        # A few more than needed: rows that leave the instrument's range are dropped.
+        made: list[Batch] = []
+        count = 0
+        while count < size:
+            extra = int((size - count) * 1.15) + 4
+            rows = self.sampler.draw(extra, rng)
+            redshift = draw_redshifts(self.library, rows, rng)
+            observed = self.simulator.observe(rows, redshift, instrument, self.conditions, rng)  # type: ignore[arg-type]
+            part = to_batch(self.library, rows, observed, self.preprocessing)
+            made.append(part)
+            count += part.label.size
+        return _take(_concatenate(made), size)
+
+
+def to_batch(
+    library: Library, rows: NDArray[np.intp], observed: Observed, preprocessing: Preprocessing
+) -> Batch:
+    """Preprocess observed spectra; those with too little coverage are left out."""
+    prepared = prepare(observed.wavelength, observed.flux, observed.ivar, preprocessing)
+    keep = prepared.coverage > MIN_COVERAGE
+    rows = rows[keep]
+    phase = np.where(library.label[rows] < len(PHASE_CLASSES), library.phase[rows], np.nan)
+    return Batch(
+        input=prepared.input[keep],
+        label=library.label[rows],
+        log1z=np.log1p(observed.redshift[keep]),
+        phase=phase,
+        row=rows,
+        snr=observed.snr[keep],
+        host=observed.host[keep],
+    )
+
+
+def host_rows(library: Library, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Rows that can serve as hosts: galaxy templates that still have their continuum."""
+    galaxy = library.label[rows] == CLASSES.index("Galaxy")
+    broad = np.isin(library.source[rows], ("KC96", "desisim-LRG"))
+    return rows[galaxy & broad]
+
+
+def _concatenate(parts: list[Batch]) -> Batch:
+    return Batch(
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in Batch.__dataclass_fields__
+        }
+    )
+
+
+def _take(batch: Batch, size: int) -> Batch:
+    return Batch(**{name: getattr(batch, name)[:size] for name in Batch.__dataclass_fields__})

@@ -1,0 +1,305 @@
+"""Observed spectra from rest-frame library rows: what the telescope would have seen.
+
+Everything that depends on the redshift of the row itself (its own edges, its own
+noise) is hidden by cuts and noise drawn independently of the redshift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specinfer.preprocess import log_edges
+from training.archive.labels import CLASSES
+from training.archive.library import GRID_MAX, GRID_MIN, GRID_PIXELS, Library
+from training.simulate.instruments import SEDM_RESOLUTION, Instrument
+
+FloatArray = NDArray[np.float64]
+
+_X0 = np.log(GRID_MIN)
+_STEP = np.log(GRID_MAX / GRID_MIN) / GRID_PIXELS
+_CENTRES = np.sqrt(
+    log_edges(GRID_MIN, GRID_MAX, GRID_PIXELS)[1:] * log_edges(GRID_MIN, GRID_MAX, GRID_PIXELS)[:-1]
+)
+# hc / k in Angstrom kelvin, for Planck's law.
+_HC_OVER_K = 1.4387769e8
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is drawn for each simulated spectrum.
+
+    Parameters
+    ----------
+    snr : (float, float)
+        Range of the median signal-to-noise ratio a pixel, log-uniform.
+    host_share : float
+        Share of the transients that get host light.
+    host_range : (float, float)
+        Range of the share of the flux that is host light, uniform.
+    ripple : float
+        Largest standard deviation of the flux-calibration ripple.
+    cut_share : float
+        Share of spectra whose coverage is cut at random.
+    cut_max : float
+        Largest part of the axis that is cut at one end.
+    sky_residual : float
+        Largest amplitude of the sky-line residuals, in sigma.
+    residue : float
+        Standard deviation of the calibration residues.
+    bad_pixels : float
+        Largest share of bad pixels.
+    flexure : float
+        Standard deviation of the shift of the wavelength axis, Angstrom.
+    reddening : float
+        Mean visual extinction (exponential distribution), magnitudes.
+    """
+
+    snr: tuple[float, float] = (2.0, 50.0)
+    host_share: float = 0.4
+    host_range: tuple[float, float] = (0.0, 0.7)
+    ripple: float = 0.06
+    cut_share: float = 0.7
+    cut_max: float = 0.25
+    sky_residual: float = 4.0
+    residue: float = 0.03
+    bad_pixels: float = 0.04
+    flexure: float = 1.5
+    reddening: float = 0.3
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A simulated batch on one instrument's axis; arrays are (batch, n) or (batch,).
+
+    `ivar` is 0 where there is no usable pixel.
+    """
+
+    wavelength: FloatArray
+    flux: FloatArray
+    ivar: FloatArray
+    redshift: FloatArray
+    snr: FloatArray
+    host: FloatArray
+
+
+class Simulator:
+    """Draws observed spectra from rows of a library.
+
+    Parameters
+    ----------
+    library : Library
+    hosts : ndarray of int
+        Rows that may serve as host galaxies: galaxies with their continuum.
+    """
+
+    def __init__(self, library: Library, hosts: NDArray[np.intp]) -> None:
+        self.library = library
+        self.hosts = hosts
+        self._sedm_flux = smooth_library(library.flux, library.good, SEDM_RESOLUTION)
+
+    def observe(
+        self,
+        rows: NDArray[np.intp],
+        redshift: FloatArray,
+        instrument: Instrument,
+        conditions: Conditions,
+        rng: np.random.Generator,
+    ) -> Observed:
+        """Simulate one observation of each row.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (batch,)
+        redshift : ndarray, shape (batch,)
+        instrument : Instrument
+        conditions : Conditions
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        Observed
+        """
+        batch, n = rows.size, instrument.wavelength.size
+        wavelength = instrument.wavelength
+        shift = rng.normal(0.0, conditions.flexure, batch)
+        flux, good = self._rebin(rows, redshift, shift, instrument)
+        flux = flux * self._continuum(rows, redshift, wavelength, rng)
+        flux = _unit_mean(flux, good)
+        flux, host = self._add_host(flux, good, rows, redshift, instrument, conditions, rng)
+        flux = flux * _extinction(wavelength, rng.exponential(conditions.reddening, batch))
+        flux = flux * _ripple(wavelength, conditions.ripple, batch, rng)
+        if instrument.residues.size:
+            size = rng.normal(0.0, conditions.residue, (batch, instrument.residues.shape[0]))
+            flux = flux * (1.0 + size @ instrument.residues)
+
+        snr = np.exp(rng.uniform(*np.log(conditions.snr), batch))
+        signal = np.abs(_masked_mean(flux, good))
+        # Between background-limited (sigma follows the sky) and source-limited.
+        mix = rng.uniform(0.0, 0.7, (batch, 1))
+        relative = np.sqrt(np.clip(flux / np.maximum(signal, 1e-9)[:, None], 0.05, 20.0))
+        sigma = instrument.noise_shape * ((1.0 - mix) + mix * relative)
+        ratio = np.where(good, flux / sigma, 0.0)
+        sigma = sigma * (np.abs(_masked_mean(ratio, good)) / snr)[:, None]
+        sky = rng.normal(0.0, conditions.sky_residual / 2.0, (batch, 1)) * instrument.sky
+        # Neighbouring SEDM pixels share noise: the extraction resamples.
+        noise = rng.normal(size=(batch, n))
+        if instrument.name == "sedm":
+            noise = (noise + 0.4 * np.roll(noise, 1, axis=1)) / np.hypot(1.0, 0.4)
+        flux = flux + sigma * (noise + sky)
+
+        good = good & ~_bad_pixels(batch, n, conditions.bad_pixels, rng)
+        good = good & ~_cuts(batch, n, conditions, rng)
+        with np.errstate(divide="ignore"):
+            ivar = np.where(good, 1.0 / sigma**2, 0.0)
+        return Observed(wavelength, np.where(good, flux, 0.0), ivar, redshift, snr, host)
+
+    def _rebin(
+        self,
+        rows: NDArray[np.intp],
+        redshift: FloatArray,
+        shift: FloatArray,
+        instrument: Instrument,
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Mean library flux inside each (shifted) instrument pixel."""
+        source = self._sedm_flux if instrument.name == "sedm" else self.library.flux
+        good = self.library.good[rows]
+        content = _cumulative(np.where(good, source[rows], 0.0))
+        cover = _cumulative(good)
+        zero = np.log1p(redshift)[:, None] + _X0
+        low = (np.log(instrument.lower + shift[:, None]) - zero) / _STEP
+        high = (np.log(instrument.upper + shift[:, None]) - zero) / _STEP
+        covered = _at(cover, high) - _at(cover, low)
+        valid = covered > 0.6 * (high - low)
+        flux = (_at(content, high) - _at(content, low)) / np.maximum(covered, 1e-9)
+        return np.where(valid, flux, 0.0), valid
+
+    def _continuum(
+        self,
+        rows: NDArray[np.intp],
+        redshift: FloatArray,
+        wavelength: FloatArray,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """A black body for rows whose continuum was divided out, 1 for the others."""
+        flat = self.library.flattened[rows]
+        temperature = np.exp(rng.uniform(np.log(4000.0), np.log(20000.0), rows.size))
+        x = _HC_OVER_K * (1.0 + redshift)[:, None] / (wavelength * temperature[:, None])
+        planck = (wavelength / 6000.0) ** -5.0 / np.expm1(x)
+        planck = planck / planck.mean(axis=1, keepdims=True)
+        return np.where(flat[:, None], planck, 1.0)
+
+    def _add_host(
+        self,
+        flux: FloatArray,
+        good: NDArray[np.bool_],
+        rows: NDArray[np.intp],
+        redshift: FloatArray,
+        instrument: Instrument,
+        conditions: Conditions,
+        rng: np.random.Generator,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mix in a galaxy at the same redshift; returns the flux and the host's share."""
+        batch = rows.size
+        transient = self.library.label[rows] < _N_TRANSIENT
+        share = rng.uniform(*conditions.host_range, batch)
+        share *= transient & (rng.random(batch) < conditions.host_share)
+        if not share.any() or self.hosts.size == 0:
+            return flux, np.zeros(batch)
+        chosen = rng.choice(self.hosts, batch)
+        galaxy, seen = self._rebin(chosen, redshift, np.zeros(batch), instrument)
+        galaxy = _unit_mean(galaxy, seen & good)
+        # Where the galaxy template ends, there is no host light to add: leave those out.
+        share = np.where((seen | ~good).mean(axis=1) > 0.95, share, 0.0)
+        mixed = (1.0 - share[:, None]) * flux + share[:, None] * np.where(seen, galaxy, 0.0)
+        return mixed, share
+
+
+_N_TRANSIENT = CLASSES.index("AGN/QSO")
+
+
+def smooth_library(
+    flux: NDArray[np.float32], good: NDArray[np.bool_], resolution: float
+) -> NDArray[np.float32]:
+    """Convolve library rows to a resolving power, leaving bad pixels out.
+
+    Constant lambda/FWHM is a constant width in ln(lambda): one Gaussian for all.
+    """
+    sigma = 1.0 / resolution / 2.3548 / _STEP
+    half = int(np.ceil(4.0 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
+    length = flux.shape[1] + 2 * half
+    transform = np.fft.rfft(kernel, length)
+    smoothed = np.empty_like(flux)
+    for start in range(0, flux.shape[0], 512):
+        block = slice(start, start + 512)
+        mask = good[block].astype(np.float64)
+        top = np.fft.irfft(np.fft.rfft(flux[block] * mask, length) * transform, length)
+        bottom = np.fft.irfft(np.fft.rfft(mask, length) * transform, length)
+        part = slice(half, half + flux.shape[1])
+        smoothed[block] = np.where(
+            good[block], top[:, part] / np.maximum(bottom[:, part], 1e-6), 0.0
+        )
+    return smoothed
+
+
+def _cumulative(values: NDArray[np.generic]) -> FloatArray:
+    out = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=out[:, 1:])
+    return out
+
+
+def _at(cumulative: FloatArray, position: FloatArray) -> FloatArray:
+    """Linear interpolation of cumulative sums at fractional pixel positions."""
+    position = np.clip(position, 0.0, cumulative.shape[1] - 1.0)
+    index = np.minimum(position.astype(np.intp), cumulative.shape[1] - 2)
+    part = position - index
+    flat = cumulative.ravel()
+    offset = index + (np.arange(cumulative.shape[0]) * cumulative.shape[1])[:, None]
+    return flat[offset] * (1.0 - part) + flat[offset + 1] * part
+
+
+def _masked_mean(values: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
+    return np.where(good, values, 0.0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
+
+
+def _unit_mean(flux: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
+    mean = np.abs(_masked_mean(flux, good))
+    return flux / np.where(mean > 1e-6, mean, 1.0)[:, None]
+
+
+def _extinction(wavelength: FloatArray, a_v: FloatArray) -> FloatArray:
+    """Power-law extinction, A ~ lambda^-1.3 (close to R_V = 3.1 in the optical)."""
+    return np.asarray(10.0 ** (-0.4 * a_v[:, None] * (wavelength / 5500.0) ** -1.3))
+
+
+def _ripple(
+    wavelength: FloatArray, largest: float, batch: int, rng: np.random.Generator
+) -> FloatArray:
+    """A smooth multiplicative error: four cosines in ln(lambda) with random phases."""
+    x = np.log(wavelength / 3000.0)
+    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
+    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
+    size = rng.uniform(0.0, largest, (batch, 1, 1)) * rng.normal(size=(batch, 4, 1))
+    return 1.0 + (size * np.cos(2 * np.pi * x / period + phase)).sum(axis=1) / np.sqrt(2.0)
+
+
+def _bad_pixels(
+    batch: int, n: int, largest: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    return rng.random((batch, n)) < rng.uniform(0.0, largest, (batch, 1)) * (
+        rng.random((batch, 1)) < 0.5
+    )
+
+
+def _cuts(
+    batch: int, n: int, conditions: Conditions, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Coverage cut at both ends, independently of the redshift."""
+    x = (np.arange(n) + 0.5) / n
+    cut = rng.random((batch, 1)) < conditions.cut_share
+    low = rng.uniform(0.0, conditions.cut_max, (batch, 1)) * cut
+    high = 1.0 - rng.uniform(0.0, conditions.cut_max, (batch, 1)) * cut
+    return (x < low) | (x > high)
