@@ -1,0 +1,139 @@
+"""Numbers from binned probability distributions: p(ln(1+z)), p(phase), p(class).
+
+Pure numpy, vectorised over a batch; calibration and evaluation use the same
+functions as the runtime.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+# Half width, in ln(1+z), of what counts as one mode of p(z): 9000 km/s.
+MODE_HALF_WIDTH = 0.03
+
+
+class Modes(NamedTuple):
+    """Modes of a distribution, heaviest first: `centre` and `mass`, both (..., count)."""
+
+    centre: FloatArray
+    mass: FloatArray
+
+
+def softmax(logits: ArrayLike, temperature: float = 1.0) -> FloatArray:
+    """Probabilities from logits over the last axis, in float64.
+
+    Parameters
+    ----------
+    logits : array_like, shape (..., n)
+    temperature : float
+        Logits are divided by it first (Guo et al. 2017, arXiv:1706.04599).
+
+    Returns
+    -------
+    ndarray, shape (..., n)
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
+
+
+def modes(
+    p: FloatArray, grid: FloatArray, count: int = 3, half_width: float = MODE_HALF_WIDTH
+) -> Modes:
+    """The heaviest modes of binned distributions.
+
+    A mode is a window of ``2 * half_width``; the heaviest one is taken, its mass is
+    removed, and so on. Its centre is the mean of p inside the window, re-centred once.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+        Probabilities that sum to 1.
+    grid : ndarray, shape (n,)
+        Equally spaced bin centres.
+    count : int
+        Number of modes.
+    half_width : float
+        In the units of `grid`.
+
+    Returns
+    -------
+    Modes
+        Masses below 0 never occur; a mode without mass has the centre of an empty
+        window and mass 0.
+    """
+    rest = np.array(p, dtype=np.float64)
+    step = float(grid[1] - grid[0])
+    reach = max(int(round(half_width / step)), 1)
+    index = np.arange(grid.size)
+    centres, masses = [], []
+    for _ in range(count):
+        heavy = _window_sums(rest, reach).argmax(axis=-1)
+        for _ in range(2):
+            inside = np.abs(index - heavy[..., None]) <= reach
+            part = np.where(inside, rest, 0.0)
+            mass = part.sum(axis=-1)
+            centre = np.where(
+                mass > 0, (part * grid).sum(axis=-1) / np.where(mass > 0, mass, 1.0), grid[heavy]
+            )
+            heavy = np.clip(np.rint((centre - grid[0]) / step), 0, grid.size - 1).astype(np.intp)
+        rest = np.where(inside, 0.0, rest)
+        centres.append(centre)
+        masses.append(mass)
+    return Modes(np.stack(centres, axis=-1), np.stack(masses, axis=-1))
+
+
+def quantile(p: FloatArray, grid: FloatArray, q: float) -> FloatArray:
+    """Quantile of binned distributions, linear inside each bin; shape (...)."""
+    step = float(grid[1] - grid[0])
+    below = np.concatenate([np.zeros((*p.shape[:-1], 1)), np.cumsum(p, axis=-1)], axis=-1)
+    index = np.clip((below[..., 1:] < q).sum(axis=-1), 0, grid.size - 1)
+    low = np.take_along_axis(below, index[..., None], axis=-1)[..., 0]
+    inside = np.take_along_axis(p, index[..., None], axis=-1)[..., 0]
+    part = np.clip((q - low) / np.where(inside > 0, inside, 1.0), 0.0, 1.0)
+    return np.asarray(grid[index] + (part - 0.5) * step)
+
+
+def point_estimate(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Best value and its error.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+        Probabilities that sum to 1.
+    grid : ndarray, shape (n,)
+        Equally spaced bin centres.
+
+    Returns
+    -------
+    value : ndarray, shape (...)
+        Mean of the heaviest mode (see `modes`).
+    sigma : ndarray, shape (...)
+        Half the central 68.27 % interval of the whole p, so that a second mode widens
+        it; at least a quarter of a bin.
+    """
+    value = modes(p, grid, count=1).centre[..., 0]
+    sigma = 0.5 * (quantile(p, grid, 0.84135) - quantile(p, grid, 0.15865))
+    return value, np.maximum(sigma, 0.25 * float(grid[1] - grid[0]))
+
+
+def mean_and_sigma(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation of binned distributions, shape (...) each."""
+    mean = p @ grid
+    variance = p @ grid**2 - mean**2
+    step = float(grid[1] - grid[0])
+    return mean, np.sqrt(np.maximum(variance, (0.25 * step) ** 2))
+
+
+def _window_sums(p: FloatArray, reach: int) -> FloatArray:
+    """Sum of p over windows of ``2 * reach + 1`` bins around each bin."""
+    n = p.shape[-1]
+    below = np.concatenate([np.zeros((*p.shape[:-1], 1)), np.cumsum(p, axis=-1)], axis=-1)
+    high = np.minimum(np.arange(n) + reach + 1, n)
+    low = np.maximum(np.arange(n) - reach, 0)
+    return np.asarray(below[..., high] - below[..., low])
