@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any, cast
 
 from specinfer.errors import ReadError, SpecinferWarning
-from specinfer.readers.base import NOISE_KINDS, Reader, ReadOptions, Source
+from specinfer.readers.base import NOISE_KINDS, Reader, ReadOptions, Source, quiet_fits
 from specinfer.spectrum import Spectrum
 from specinfer.wavelengths import UNIT_CHOICES
 
@@ -93,8 +94,10 @@ def iter_spectra(
         )
     source = Source(origin, name)
     try:
-        reader = load_reader(options.format) if options.format else _identify(source)
-        yield from _guarded(reader, source, options)
+        quiet = quiet_fits if source.is_fits else nullcontext
+        with quiet():
+            reader = load_reader(options.format) if options.format else _identify(source)
+        yield from _guarded(reader, source, options, quiet)
     finally:
         source.close()
 
@@ -184,14 +187,18 @@ def _describe(source: Source) -> str:
 
 
 def _guarded(
-    reader: Reader, source: Source, options: ReadOptions
+    reader: Reader,
+    source: Source,
+    options: ReadOptions,
+    quiet: Callable[[], AbstractContextManager[None]],
 ) -> Iterator[Spectrum | ReadError]:
     """Run a reader; whatever a damaged file makes it raise becomes a `ReadError`."""
     iterator = iter(reader.read(source, options))
     found = False
     while True:
         try:
-            item = next(iterator)
+            with quiet():
+                item = next(iterator)
         except StopIteration:
             break
         except ReadError:

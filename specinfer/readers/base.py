@@ -8,7 +8,9 @@ import io
 import lzma
 import os
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
 
 NOISE_KINDS = ("ivar", "var", "sigma", "none")
 
-_MAGIC = {
-    b"\x1f\x8b": lambda data: gzip.decompress(data),
-    b"BZh": lambda data: bz2.decompress(data),
-    b"\xfd7zXZ": lambda data: lzma.decompress(data),
+_MAGIC: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ": lzma.decompress,
 }
 
 
@@ -184,13 +186,15 @@ class Source:
             from astropy.io import fits
 
             try:
-                self._hdus = fits.open(
-                    io.BytesIO(self.data), memmap=False, lazy_load_hdus=False
-                )
-            except (OSError, ValueError, TypeError, KeyError) as error:
+                with quiet_fits():
+                    self._hdus = fits.open(
+                        io.BytesIO(self.data), memmap=False, lazy_load_hdus=False
+                    )
+            except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
                 raise ReadError(
                     "bad_fits", f"the FITS file is truncated or damaged: {error}"
                 ) from None
+            _check_length(self._hdus, self.data)
         return self._hdus
 
     def close(self) -> None:
@@ -198,6 +202,43 @@ class Source:
         if self._hdus is not None:
             self._hdus.close()
             self._hdus = None
+
+
+@contextmanager
+def quiet_fits() -> Iterator[None]:
+    """Silence astropy's remarks about odd header cards, which no reader depends on.
+
+    Headers are parsed card by card when they are used, so the remarks may come at
+    any time while a FITS file is read.
+    """
+    from astropy.utils.exceptions import AstropyWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        yield
+
+
+def _check_length(hdus: HDUList, data: bytes) -> None:
+    """Refuse a FITS file that ends early: astropy would give what is left of it."""
+    last = hdus[-1]
+    place = last.fileinfo()
+    # The padding after the last extension may be missing. The size of a compressed
+    # image is that of the pixels, so only its padded length in the file is known.
+    compressed = type(last).__name__ == "CompImageHDU"
+    length = max(place["datSpan"] - 2879, 0) if compressed else last.size
+    needed = place["datLoc"] + length
+    if len(data) < needed:
+        raise ReadError(
+            "bad_fits",
+            f"the FITS file is truncated ({len(data)} of {needed} bytes); copy it again",
+        )
+    end = place["datLoc"] + place["datSpan"]
+    if data[end : end + 8] == b"XTENSION":
+        # Another extension begins here, but astropy gave up on its header.
+        raise ReadError(
+            "bad_fits",
+            f"the FITS file is truncated or damaged after HDU {len(hdus) - 1}; copy it again",
+        )
 
 
 class Reader(Protocol):
