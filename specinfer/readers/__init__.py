@@ -204,10 +204,13 @@ def _guarded(
         except ReadError:
             raise
         except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            how, hint = ("recognised as", "the file is damaged, or --format is needed")
+            if options.format:
+                how, hint = ("read as", "leave --format out, or give another")
             raise ReadError(
                 "bad_content",
-                f"recognised as {reader.NAME}, but reading failed "
-                f"({type(error).__name__}: {error}); the file is damaged, or --format is needed",
+                f"{how} {reader.NAME}, but reading failed "
+                f"({type(error).__name__}: {error}); {hint}",
             ) from error
         found = True
         yield item
