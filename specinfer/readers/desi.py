@@ -195,6 +195,8 @@ def _refuse(source: Source, incomplete: list[str]) -> None:
             f"give the {hint} of the same targets instead",
         )
     names = ", ".join(hdu.name or "PRIMARY" for hdu in source.hdus)
+    if not identify(source):
+        raise ReadError("wrong_format", f"no DESI file (found {names}); leave --format out")
     what = (
         f"arm {' and '.join(incomplete)} lacks its flux, ivar or wavelengths"
         if incomplete
