@@ -1,0 +1,283 @@
+"""`Classifier`: from spectra to results, with whichever model fits."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import IO, Any
+
+from specinfer import result
+from specinfer.engine import DEVICES, MAX_BATCH
+from specinfer.errors import ModelError, ReadError, UsageError
+from specinfer.models import ModelCard, load_card
+from specinfer.networks import spectranet
+from specinfer.readers import ReadOptions, iter_spectra
+from specinfer.result import Classification
+from specinfer.spectrum import Spectrum
+
+DEFAULT_MODEL = "spectranet"
+
+
+def route(spectrum: Spectrum) -> str:
+    """Name of the model that "auto" takes for a spectrum.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+
+    Returns
+    -------
+    str
+    """
+    return DEFAULT_MODEL
+
+
+class Classifier:
+    """Classifies spectra; one may be shared by many threads.
+
+    Parameters
+    ----------
+    model : str, optional
+        Name of an installed model, the path of a model's folder, or "auto".
+    device : {"auto", "cpu", "cuda", "tensorrt"}, optional
+        What to run on; "auto" takes the fastest that works.
+    threads : int, optional
+        Threads of the network; by default the usable CPUs, at most four.
+
+    Raises
+    ------
+    ModelError
+        If the model does not exist, was altered, or needs another version.
+    UsageError
+        If device or threads make no sense.
+
+    Notes
+    -----
+    The network is loaded when it is first needed, or by `warm_up`.
+
+    Examples
+    --------
+    >>> from specinfer import Classifier, read
+    >>> classifier = Classifier()  # doctest: +SKIP
+    >>> classifier.classify(read("sn.fits")[0]).class_name  # doctest: +SKIP
+    'SN Ia'
+    """
+
+    def __init__(
+        self, model: str = "auto", device: str = "auto", threads: int | None = None
+    ) -> None:
+        if device not in DEVICES:
+            raise UsageError("bad_option", f"device {device!r} is not one of {', '.join(DEVICES)}")
+        if threads is not None and threads < 1:
+            raise UsageError("bad_option", f"threads must be at least 1, not {threads}")
+        self.model = model
+        self.device = device
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._networks: dict[str, spectranet.SpectraNet] = {}
+        # Missing and altered models are reported here, not at the first spectrum.
+        self.network(DEFAULT_MODEL if model == "auto" else model)
+
+    def network(self, name: str) -> spectranet.SpectraNet:
+        """The network of a name, read on first use and shared from then on."""
+        with self._lock:
+            if name not in self._networks:
+                self._networks[name] = _load(load_card(name), self.device, self.threads)
+            return self._networks[name]
+
+    def warm_up(self) -> None:
+        """Load the network now and run it once, so that the first answer comes at full speed.
+
+        Raises
+        ------
+        ModelError, DeviceError
+            If the network cannot be loaded here.
+        """
+        network = self.network(DEFAULT_MODEL if self.model == "auto" else self.model)
+        network.checked_session.warm_up()
+
+    def classify(self, spectrum: Spectrum, redshift: float | None = None) -> Classification:
+        """Classify one spectrum.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        redshift : float, optional
+            The redshift, if it is known: the spectrum is then classified in its rest frame.
+
+        Returns
+        -------
+        Classification
+            With status "failed" if the spectrum cannot be used.
+
+        Raises
+        ------
+        ModelError, DeviceError
+            If the network itself cannot be used.
+        """
+        return self._batch([spectrum], [redshift])[0]
+
+    def classify_many(
+        self,
+        spectra: Iterable[Spectrum],
+        redshifts: Iterable[float | None] | None = None,
+        batch_size: int = MAX_BATCH,
+    ) -> Iterator[Classification]:
+        """Classify many spectra, batch by batch.
+
+        Parameters
+        ----------
+        spectra : iterable of Spectrum
+        redshifts : iterable of (float or None), optional
+            Known redshifts, as many as spectra.
+        batch_size : int, optional
+            Spectra that are prepared and classified together.
+
+        Yields
+        ------
+        Classification
+            In the order of `spectra`; each is the same as `classify` gives. A spectrum that
+            cannot be used gives a failed one and stops nothing.
+
+        Raises
+        ------
+        UsageError
+            If there are not as many redshifts as spectra, or batch_size is less than 1.
+        """
+        if batch_size < 1:
+            raise UsageError("bad_option", f"batch_size must be at least 1, not {batch_size}")
+        return self._stream(iter(spectra), redshifts, batch_size)
+
+    def _stream(
+        self, spectra: Iterator[Spectrum], redshifts: Iterable[float | None] | None, size: int
+    ) -> Iterator[Classification]:
+        known = iter(redshifts) if redshifts is not None else None
+        while batch := list(islice(spectra, size)):
+            values: list[float | None] = [None] * len(batch)
+            if known is not None:
+                values = list(islice(known, len(batch)))
+            if len(values) != len(batch):
+                raise UsageError("bad_option", "there are fewer redshifts than spectra")
+            yield from self._batch(batch, values)
+        if known is not None and next(known, _END) is not _END:
+            raise UsageError("bad_option", "there are more redshifts than spectra")
+
+    def _batch(
+        self, spectra: Sequence[Spectrum], redshifts: Sequence[float | None]
+    ) -> list[Classification]:
+        """Classify a batch: each model gets the spectra that are routed to it."""
+        for spectrum in spectra:
+            if not isinstance(spectrum, Spectrum):
+                raise UsageError(
+                    "bad_option",
+                    f"expected a Spectrum, got {type(spectrum).__name__}; wrap arrays in "
+                    "specinfer.Spectrum(wavelength=, flux=)",
+                )
+        names = [route(s) if self.model == "auto" else self.model for s in spectra]
+        answers: dict[int, Classification] = {}
+        for name in dict.fromkeys(names):
+            network = self.network(name)
+            members = [i for i, routed in enumerate(names) if routed == name]
+            start = time.perf_counter()
+            raw = network.predict([spectra[i] for i in members], [redshifts[i] for i in members])
+            share = (time.perf_counter() - start) * 1e3 / len(members)
+            for i, answer in zip(members, raw, strict=True):
+                if isinstance(answer, ReadError):
+                    answers[i] = result.failed(answer, spectrum=spectra[i])
+                else:
+                    answers[i] = result.ok(
+                        spectra[i], answer, model=network.card.label, latency_ms=share
+                    )
+        return [answers[i] for i in range(len(spectra))]
+
+
+_END = object()
+
+
+def _load(card: ModelCard, device: str, threads: int | None) -> spectranet.SpectraNet:
+    if card.family != "spectranet":
+        raise ModelError(
+            "unknown_family",
+            f"model {card.label} is of the family {card.family!r}, which this version of "
+            "specinfer does not know; install the version that the model came with",
+        )
+    return spectranet.load(card, device=device, threads=threads)
+
+
+@lru_cache(maxsize=8)
+def _shared_classifier(
+    model: str, device: str, threads: int | None, model_dir: str | None
+) -> Classifier:
+    return Classifier(model, device, threads)
+
+
+def classify(
+    origin: Spectrum | str | os.PathLike[str] | bytes | IO[Any],
+    redshift: float | None = None,
+    *,
+    model: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    format: str | None = None,
+    noise: str | None = None,
+    unit: str | None = None,
+    air: bool | None = None,
+) -> Classification | list[Classification]:
+    """Classify a spectrum or the spectra of a file.
+
+    The classifier is kept, so that the second call costs only the work itself.
+
+    Parameters
+    ----------
+    origin : Spectrum, path, bytes, file object or "-"
+        What to classify; arrays are wrapped by `specinfer.Spectrum`.
+    redshift : float, optional
+        The redshift, if it is known.
+    model, device, threads
+        See `Classifier`.
+    format, noise, unit, air
+        See `specinfer.read`.
+
+    Returns
+    -------
+    Classification or list of Classification
+        One for a `Spectrum` and for a file that holds one; a list, with a failed result
+        for each bad row, for a file that holds several.
+
+    Raises
+    ------
+    ReadError
+        If nothing in the file can be used.
+    ModelError, DeviceError
+        If the model cannot be used.
+
+    Examples
+    --------
+    >>> import specinfer
+    >>> specinfer.classify("sn.fits").to_dict()["class"]  # doctest: +SKIP
+    'SN Ia'
+    """
+    from specinfer.models import MODEL_DIR_VARIABLE
+
+    classifier = _shared_classifier(model, device, threads, os.environ.get(MODEL_DIR_VARIABLE))
+    if isinstance(origin, Spectrum):
+        return classifier.classify(origin, redshift)
+    options = ReadOptions(format=format, noise=noise, unit=unit, air=air)
+    items = list(iter_spectra(origin, options))
+    spectra = [item for item in items if isinstance(item, Spectrum)]
+    if not spectra:
+        errors = [item for item in items if isinstance(item, ReadError)]
+        raise errors[0] if errors else ReadError("no_spectra", "the file holds no spectra")
+    answers = classifier.classify_many(spectra, [redshift] * len(spectra))
+    name = os.fspath(origin) if isinstance(origin, (str, os.PathLike)) else None
+    results = [
+        next(answers)
+        if isinstance(item, Spectrum)
+        else result.failed(item, file=name, row=item.row, object=item.object)
+        for item in items
+    ]
+    return results[0] if len(results) == 1 else results

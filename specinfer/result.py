@@ -1,0 +1,254 @@
+"""`Classification`: one result, and the one place that knows the output schema.
+
+The schema is documented in ``docs/result.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from specinfer.errors import SpecinferError
+    from specinfer.networks.spectranet import SpectraNetAnswer
+    from specinfer.spectrum import Spectrum
+
+SCHEMA = "specinfer.result/1"
+
+# More digits than any measurement here has, and fewer than would differ between machines.
+_DIGITS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What specinfer says about one spectrum, or why it says nothing.
+
+    The fields are those of the output schema, in its order (``class_name`` is written
+    as ``class``). A field that no model can give is None. When `status` is "failed",
+    `error` says why and everything that a model would have given is None.
+
+    Parameters
+    ----------
+    file : str or None
+        Path of the file, None for a spectrum made from arrays.
+    row : int or None
+        Row in a multi-object file.
+    object, instrument, reader : str or None
+        As the file states them, and the reader that read it.
+    status : {"ok", "failed"}
+    error : dict or None
+        ``{"code", "message"}`` of a failure.
+    n_pixels : int or None
+        Usable pixels.
+    wavelength_min, wavelength_max : float or None
+        Vacuum Angstrom, of the usable pixels.
+    snr : float or None
+        Median signal-to-noise ratio a pixel.
+    model : str or None
+        ``name@version`` of the model that gave the answer.
+    class_name : str or None
+        The most probable class.
+    probability : float or None
+        Its calibrated probability.
+    probabilities : dict of str to float, or None
+        Of all classes.
+    prediction_set : tuple of str or None
+        Classes that together hold the true one with the coverage in the model's card.
+    redshift, redshift_err : float or None
+        The error is None if the redshift was given by the user.
+    phase, phase_err : float or None
+        Rest-frame days from maximum light.
+    delta_chi2, zwarning : float, int or None
+        Of a redshift scan, where the model makes one.
+    flags : tuple of str
+        Sorted; what the reader and the model want you to know.
+    novelty : float or None
+        How unlike the training spectra it is, where the model knows.
+    candidates : tuple of dict, or None
+        Up to three of ``{"class", "redshift", "score"}``.
+    models : dict or None
+        The full answer of every model that was asked, by name.
+    latency_ms : float or None
+        Time for this spectrum, from arrays to answer; its share of a batch.
+    spectrum : Spectrum or None
+        Not in the output: what was classified.
+    answer : SpectraNetAnswer or None
+        Not in the output: everything the model gave, for plots and further analysis.
+    """
+
+    file: str | None = None
+    row: int | None = None
+    object: str | None = None
+    instrument: str | None = None
+    reader: str | None = None
+    status: str = "failed"
+    error: Mapping[str, str] | None = None
+    n_pixels: int | None = None
+    wavelength_min: float | None = None
+    wavelength_max: float | None = None
+    snr: float | None = None
+    model: str | None = None
+    class_name: str | None = None
+    probability: float | None = None
+    probabilities: Mapping[str, float] | None = None
+    prediction_set: tuple[str, ...] | None = None
+    redshift: float | None = None
+    redshift_err: float | None = None
+    phase: float | None = None
+    phase_err: float | None = None
+    delta_chi2: float | None = None
+    zwarning: int | None = None
+    flags: tuple[str, ...] = ()
+    novelty: float | None = None
+    candidates: tuple[Mapping[str, Any], ...] | None = None
+    models: Mapping[str, Any] | None = None
+    latency_ms: float | None = None
+    spectrum: Spectrum | None = field(default=None, repr=False)
+    answer: SpectraNetAnswer | None = field(default=None, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer."""
+        return self.status == "ok"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result in the output schema: plain Python values, no NaN, nothing missing."""
+        entries: dict[str, Any] = {"schema": SCHEMA}
+        for name in FIELDS:
+            entries["class" if name == "class_name" else name] = _plain(getattr(self, name))
+        return entries
+
+    def to_json(self) -> str:
+        """The result as one line of JSON (ASCII)."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the result (needs matplotlib: ``pip install 'specinfer[plot]'``).
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw the spectrum with its lines marked; without it the whole
+            picture (spectrum, network input, probabilities, p(z)) is made.
+
+        Returns
+        -------
+        matplotlib.axes.Axes or matplotlib.figure.Figure
+        """
+        from specinfer import plot
+
+        if ax is None:
+            return plot.make_figure(self)
+        return plot.draw_classification(self, ax)
+
+
+# The fields of the schema, in its order.
+FIELDS = tuple(f.name for f in fields(Classification) if f.name not in ("spectrum", "answer"))
+
+
+def ok(
+    spectrum: Spectrum, answer: SpectraNetAnswer, *, model: str, latency_ms: float
+) -> Classification:
+    """A result with an answer.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    answer : SpectraNetAnswer
+    model : str
+        ``name@version``.
+    latency_ms : float
+
+    Returns
+    -------
+    Classification
+    """
+    name, _, version = model.partition("@")
+    block = answer.to_dict(version)
+    return Classification(
+        **_facts(spectrum),
+        status="ok",
+        model=model,
+        class_name=answer.class_name,
+        probability=answer.probability,
+        probabilities=answer.probabilities,
+        prediction_set=answer.prediction_set,
+        redshift=answer.redshift,
+        redshift_err=answer.redshift_err,
+        phase=answer.phase,
+        phase_err=answer.phase_err,
+        flags=tuple(sorted({*spectrum.flags, *answer.flags})),
+        candidates=tuple(block["candidates"]),
+        models={name: block},
+        latency_ms=latency_ms,
+        spectrum=spectrum,
+        answer=answer,
+    )
+
+
+def failed(
+    error: SpecinferError,
+    *,
+    spectrum: Spectrum | None = None,
+    file: str | None = None,
+    row: int | None = None,
+    object: str | None = None,
+) -> Classification:
+    """A result that says why there is none.
+
+    Parameters
+    ----------
+    error : SpecinferError
+    spectrum : Spectrum, optional
+        What could not be classified, if it could at least be read.
+    file, row, object : optional
+        Where the error is, if there is no spectrum.
+
+    Returns
+    -------
+    Classification
+    """
+    facts = _facts(spectrum) if spectrum is not None else {}
+    where = {"file": file, "row": row, "object": object}
+    facts |= {key: value for key, value in where.items() if value is not None}
+    flags = tuple(sorted(set(spectrum.flags))) if spectrum is not None else ()
+    return Classification(
+        **facts,
+        status="failed",
+        error={"code": error.code, "message": error.message},
+        flags=flags,
+        spectrum=spectrum,
+    )
+
+
+def _facts(spectrum: Spectrum) -> dict[str, Any]:
+    good = spectrum.wavelength[spectrum.good]
+    return {
+        "file": spectrum.file,
+        "row": spectrum.row,
+        "object": spectrum.object,
+        "instrument": spectrum.instrument,
+        "reader": spectrum.reader,
+        "n_pixels": int(good.size),
+        "wavelength_min": float(good[0]),
+        "wavelength_max": float(good[-1]),
+        "snr": spectrum.snr,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values: numpy scalars converted, floats rounded, NaN and infinity to None."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value
