@@ -28,3 +28,20 @@ def shared_data() -> Path:
 def samples(shared_data: Path) -> Path:
     """Original files of every format, for the readers."""
     return shared_data / "samples"
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one tiny model, ``spectranet``; do not change it."""
+    from tiny_model import write_model
+
+    root = tmp_path_factory.mktemp("models")
+    write_model(root)
+    return root
+
+
+@pytest.fixture
+def tiny(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny model is the one that specinfer finds, here and in child processes."""
+    monkeypatch.setenv("SPECINFER_MODEL_DIR", str(tiny_root))
+    return tiny_root

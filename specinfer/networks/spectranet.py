@@ -311,7 +311,7 @@ class _Numbers:
 
 def bin_centres(bins: Bins) -> FloatArray:
     """Bin centres of a card's bins, shape (size,)."""
-    return bins.start + bins.step * np.arange(bins.size)
+    return bins.start + bins.step * np.arange(bins.size, dtype=np.float64)
 
 
 def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> SpectraNet:
