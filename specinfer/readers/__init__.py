@@ -164,7 +164,17 @@ def _identify(source: Source) -> Reader:
         source.hdus  # noqa: B018 - a damaged file is reported as such, not as unknown
     for format_name in FORMATS:
         reader = load_reader(format_name)
-        if reader.identify(source):
+        try:
+            known = reader.identify(source)
+        except ReadError:
+            raise
+        except Exception as error:  # cards that do not parse, and the like
+            raise ReadError(
+                "bad_content",
+                f"the file is damaged: looking for {format_name} failed "
+                f"({type(error).__name__}: {error}); fetch it again",
+            ) from error
+        if known:
             return reader
     raise ReadError("unknown_file", _describe(source))
 
@@ -203,7 +213,7 @@ def _guarded(
             break
         except ReadError:
             raise
-        except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except Exception as error:  # what a damaged file can raise has no common base
             how, hint = ("recognised as", "the file is damaged, or --format is needed")
             if options.format:
                 how, hint = ("read as", "leave --format out, or give another")

@@ -190,7 +190,7 @@ class Source:
                     self._hdus = fits.open(
                         io.BytesIO(self.data), memmap=False, lazy_load_hdus=False
                     )
-            except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+            except Exception as error:  # astropy's errors have no common base
                 raise ReadError(
                     "bad_fits", f"the FITS file is truncated or damaged: {error}"
                 ) from None

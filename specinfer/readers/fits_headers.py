@@ -52,10 +52,12 @@ def plain(value: Any) -> Any:
 
 def card(header: Any, *names: str) -> Any:
     """The first of these cards that is there and not empty, as a plain value."""
+    from astropy.io.fits import VerifyError
+
     for name in names:
         try:
             value = plain(header.get(name))
-        except (ValueError, TypeError, KeyError):
+        except VerifyError:
             # A card that does not parse is as good as none.
             continue
         if value is not None:
@@ -177,6 +179,20 @@ def is_air(options: ReadOptions, file_says: bool | None) -> bool:
     return bool(file_says) if options.air is None else options.air
 
 
+def says_air(header: Any) -> bool | None:
+    """True if a header says that wavelengths are in air, False for vacuum, else None."""
+    stated = str(text(header, "AIRORVAC", "WAVEMED", "WAVETYPE") or "").lower()
+    if stated.startswith(("air", "vac")):
+        return stated.startswith("air")
+    vacuum = switch(header, "VACUUM")
+    if vacuum is not None:
+        return not vacuum
+    ctype = str(text(header, "CTYPE1") or "").upper()
+    if ctype.startswith("AWAV"):
+        return True
+    return False if ctype.startswith("WAVE-") or ctype == "WAVE" else None
+
+
 def noise(values: Any, kind: str) -> dict[str, Any]:
     """Keyword arguments of `Spectrum` for a noise array.
 
@@ -203,14 +219,16 @@ def noise(values: Any, kind: str) -> dict[str, Any]:
         return {"ivar": np.where(array > 0, 1.0 / array, 0.0)}
 
 
-def columns(hdu: Any) -> Mapping[str, str]:
+def columns(hdu: Any, *, packed: bool = False) -> Mapping[str, str]:
     """Column names of a table by their lower-case names; empty if it is no table.
 
     A table compressed by fpack has the names of its columns but not their contents,
-    and counts as none.
+    and counts as none unless `packed`.
     """
     header = getattr(hdu, "header", {})
-    if "TABLE" not in str(header.get("XTENSION", "")) or shape(hdu) or header.get("ZTABLE", False):
+    if "TABLE" not in str(header.get("XTENSION", "")) or shape(hdu):
+        return {}
+    if header.get("ZTABLE", False) and not packed:
         return {}
     names: dict[str, str] = {}
     # From the cards: asking astropy for the columns sets all of them up.

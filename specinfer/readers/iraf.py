@@ -20,8 +20,8 @@ from specinfer.readers.fits_headers import (
     named,
     noise,
     number,
+    says_air,
     shape,
-    switch,
     text,
 )
 from specinfer.readers.iraf_multispec import dispersion, multispec
@@ -197,7 +197,7 @@ def _axis(
             "no_wavelengths",
             f"the axis is {ctype}, not a wavelength; convert it to wavelengths first",
         )
-    air = _says_air(header, ctype)
+    air = says_air(header)
     flags: tuple[str, ...] = ()
     if options.air is None and air is not False:
         flags = ("AIR_FROM_HEADER",) if air else ("AIR_UNKNOWN",)
@@ -231,19 +231,6 @@ def _axis(
     elif start > 5.0 and last < 12.0:
         return _Axis(values, "ln", air, (*flags, "AXIS_LN"))
     return _Axis(values, unit or _plain_unit(values), air, flags)
-
-
-def _says_air(header: Any, ctype: str) -> bool | None:
-    """True for air, False for vacuum, None if the header does not say."""
-    stated = str(text(header, "AIRORVAC", "WAVEMED", "WAVETYPE") or "").lower()
-    if stated.startswith(("air", "vac")):
-        return stated.startswith("air")
-    vacuum = switch(header, "VACUUM")
-    if vacuum is not None:
-        return not vacuum
-    if ctype.startswith("AWAV"):
-        return True
-    return False if ctype.startswith("WAVE-") or ctype == "WAVE" else None
 
 
 def _unit(header: Any) -> str | None:

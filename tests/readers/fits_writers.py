@@ -431,3 +431,50 @@ def iraf_1d(path: Path, *, log: bool = False, crpix: float = 1.0, **cards: Any) 
         wavelength = 4000.0 + 1.8 * (pixel - crpix)
         axis = {"CRVAL1": 4000.0, "CD1_1": 1.8, "CDELT1": 1.0, "CRPIX1": crpix, "DC__FLAG": 0}
     return save(path, [primary(model(wavelength), **axis, OBJECT="SN1", **cards)])
+
+
+SEDM_GRID = np.linspace(3700.0, 9300.0, 220)
+
+
+def sedm(
+    path: Path,
+    *,
+    wrong_crval: bool = False,
+    n: int = 214,
+    variance: str | None = "VARIANCE",
+    flux: Array | None = None,
+    twin: bool = False,
+    **cards: Any,
+) -> Path:
+    """pysedm's spectrum; with the CRVAL1 of the uncut cube if `wrong_crval`."""
+    wavelength = SEDM_GRID[3:-3] if n == 214 else SEDM_GRID[:n]
+    values = model(wavelength, 60.0) * 1e-16 if flux is None else flux
+    noise = np.full(n, (SIGMA * 1e-17) ** 2) * np.linspace(1.0, 2.0, n)
+    header: dict[str, Any] = {
+        "CRVAL1": 3700.0 if wrong_crval else float(wavelength[0]),
+        "CDELT1": float(SEDM_GRID[1] - SEDM_GRID[0]),
+        "CRPIX1": 1.0,
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL2": 3700.0,
+        "INSTRUME": "SEDM-P60",
+        "OBJECT": "ZTF20abwdwoa [A]",
+        "NAME": "ZTF20abwdwoa",
+        "MJD_OBS": 59094.3,
+        "BUNIT": "erg/s/A/cm^2",
+        "QUALITY": 0,
+        "FLUXCAL": True,
+        "PYSEDMV": "0.42.1",
+        "REQ_ID": "20200901125335086",
+        "RA_RATE": 0.0,
+        "EXPTIME": 2250.0,
+    }
+    hdus: list[Any] = [primary(values, **(header | cards))]
+    if variance is not None:
+        hdus.append(image(noise if variance == "VARIANCE" else np.sqrt(noise), variance))
+    if twin:
+        lines = ["# INSTRUME: SEDM-P60", "# HISTORY: "]
+        for place, value, error in zip(wavelength, values, noise, strict=True):
+            lines.append(f"{place:.1f} {value:.3e} {error:.3e}")
+        path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
+    return save(path, hdus)
