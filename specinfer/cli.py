@@ -1,0 +1,251 @@
+"""The command line. Thin, and cheap to import: the work is imported when it is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, NoReturn
+
+import typer
+
+from specinfer import __version__
+from specinfer.errors import SpecinferError
+
+# As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
+FORMAT_NAMES = (
+    "sedm-fits desi sdss-spec spspec spplate lamost fourmost pypeit-onespec pypeit-spec1d "
+    "dbsp-spliced marz table-fits iraf sedm-text osc-json snid-lnw csp lpipe table-text ascii"
+)
+
+app = typer.Typer(
+    name="specinfer",
+    help="Classify astronomical spectra and measure their redshifts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Help in plain text: it is there at once, without importing rich.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_BROKEN_PIPE = 141
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point of the ``specinfer`` command."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"specinfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog=(
+        "Examples:  specinfer classify spec.fits  |  specinfer classify --json 'night/*.fits'  |  "
+        "specinfer classify night/ --output night.csv --plot pictures/  |  "
+        "cat spec.txt | specinfer classify - --redshift 0.031.  "
+        "Exit codes: 0 all files answered, 1 some failed (the others are answered), "
+        "2 wrong usage, 3 a problem of a model or the installation."
+    )
+)
+def classify(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, folders (the files directly inside with a known ending), quoted "
+            "patterns such as 'night/**/*.fits', or - for standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of a model (see `specinfer models`), or its folder.")
+    ] = "auto",
+    redshift: Annotated[
+        float | None,
+        typer.Option(
+            "--redshift", "-z", metavar="Z", help="Known redshift: classify in the rest frame."
+        ),
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"Read as this format, one of: {FORMAT_NAMES}."),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What the noise column is: ivar, var, sigma, none."),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Unit of the wavelengths: angstrom, nm, um, m, log10, ln."),
+    ] = None,
+    air: Annotated[
+        bool | None,
+        typer.Option(
+            "--air/--vacuum", help="Wavelengths are in air / in vacuum.", show_default="the file"
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="JSON Lines, also on a terminal; the default in a pipe.")
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the results to FILE (.jsonl, .json or .csv) instead of a pipe.",
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Draw a picture: to FILE (.png, .pdf, .svg), or one a spectrum into DIR.",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Also the files listed in FILE (- is standard input)."),
+    ] = None,
+    join: Annotated[
+        bool, typer.Option("--join", help="All files are channels of one object: join them.")
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Spectra classified at a time.")
+    ] = 64,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, no warnings; failures are said.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Classify spectra: a table on a terminal, JSON Lines in a pipe."""
+
+    def work() -> int:
+        from specinfer.cli_classify import Job, run
+        from specinfer.cli_report import warnings_to_lines
+        from specinfer.readers import ReadOptions
+
+        warnings_to_lines(quiet=quiet, debug=debug)
+        job = Job(
+            paths=tuple(paths or ()),
+            files_from=files_from,
+            join=join,
+            model=model,
+            redshift=redshift,
+            reading=ReadOptions(format=format, noise=noise, unit=unit, air=air),
+            json=json,
+            output=output,
+            plot=plot,
+            top=top,
+            device=device,
+            threads=threads,
+            batch_size=batch_size,
+            quiet=quiet,
+            debug=debug,
+        )
+        return run(job)
+
+    _exit(work, debug=debug)
+
+
+@app.command(
+    epilog="Examples:  specinfer models  |  specinfer models spectranet  |  "
+    "specinfer models --verify"
+)
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Show the card of this model.", show_default=False)
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check that no model or card was altered.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """List the models, show the card of one, or check them."""
+
+    def work() -> int:
+        from specinfer.cli_models import run
+
+        return run(name, verify=verify, as_json=json)
+
+    _exit(work, debug=debug)
+
+
+@app.command(epilog="Examples:  specinfer doctor  |  specinfer doctor --json")
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Check the installation: versions, devices that work, models, a timed self-test."""
+
+    def work() -> int:
+        from specinfer.doctor import run
+
+        return run(as_json=json)
+
+    _exit(work, debug=debug)
+
+
+def _exit(work: Callable[[], int], *, debug: bool) -> NoReturn:
+    """Run a command; every failure becomes one line on standard error and an exit code."""
+    # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = work()
+        sys.stdout.flush()
+    except SpecinferError as error:
+        code = error.exit_code
+        _complain(f"specinfer: {error.message} ({error.code})", debug)
+    except BrokenPipeError:
+        # Whoever read standard output has gone; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _BROKEN_PIPE
+    except KeyboardInterrupt:
+        _complain("specinfer: interrupted", False)
+        code = _INTERRUPTED
+    except ImportError as error:
+        code = 3
+        _complain(f"specinfer: {error}; reinstall specinfer (bad_installation)", debug)
+    except Exception as error:
+        code = 1
+        _complain(
+            f"specinfer: {type(error).__name__}: {error}; this is a bug of specinfer, please "
+            "report it with the output of --debug (internal_error)",
+            debug,
+        )
+    raise typer.Exit(code)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _complain(text: str, debug: bool) -> None:
+    from specinfer.cli_report import say
+
+    if debug:
+        say(traceback.format_exc().rstrip())
+    say(" ".join(text.split()))

@@ -1,0 +1,324 @@
+"""The work behind `specinfer classify`: read, classify in batches, report in order."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from specinfer import result
+from specinfer.classifier import Classifier
+from specinfer.cli_inputs import Target, expand, listed_files
+from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
+from specinfer.cli_report import Progress, Reporter
+from specinfer.engine import DEVICES
+from specinfer.errors import ReadError, UsageError
+from specinfer.readers import FORMATS, ReadOptions, iter_spectra
+from specinfer.readers.base import NOISE_KINDS
+from specinfer.result import Classification
+from specinfer.spectrum import Spectrum
+from specinfer.wavelengths import UNIT_CHOICES
+
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
+# A batch that is not full goes through after this long: slow readers hold nothing back.
+_MAX_WAIT_S = 0.5
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `specinfer classify` was asked to do; see its options."""
+
+    paths: tuple[str, ...]
+    files_from: str | None
+    join: bool
+    model: str
+    redshift: float | None
+    reading: ReadOptions
+    json: bool
+    output: str | None
+    plot: str | None
+    top: int
+    device: str
+    threads: int | None
+    batch_size: int
+    quiet: bool
+    debug: bool
+
+
+Item = Spectrum | Classification
+
+
+def run(job: Job) -> int:
+    """Do the job.
+
+    Parameters
+    ----------
+    job : Job
+
+    Returns
+    -------
+    int
+        Exit code: 0, 1 if a file failed, 130 if interrupted.
+
+    Raises
+    ------
+    SpecinferError
+        For wrong usage, an output that cannot be written, and models that cannot be used.
+    """
+    _check(job)
+    if job.plot is not None:
+        from specinfer import plot
+
+        plot.require_matplotlib()
+    classifier = Classifier(job.model, job.device, job.threads)
+    # The network loads while the first file is read.
+    loading = _Background(classifier)
+    targets, total = _targets(job)
+    reporter = Reporter(Progress(total, enabled=not job.quiet))
+    output = OutputFile(job.output) if job.output else None
+    sinks = _sinks(job, output)
+    work = _Run(job, classifier, loading, sinks, reporter)
+    code = 1
+    try:
+        code = work.all(targets)
+    except KeyboardInterrupt:
+        reporter.line("specinfer: interrupted; the results made so far are kept")
+        code = INTERRUPTED
+    except BaseException:
+        if output is not None and not output.count:
+            output.discard()
+            sinks.remove(output)
+        raise
+    finally:
+        reporter.finish()
+        for sink in sinks:
+            sink.close()
+    return code
+
+
+class _Background:
+    """Loads the network in a thread; `wait` gives its failure to the caller."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._load, daemon=True)
+        self._thread.start()
+
+    def _load(self) -> None:
+        try:
+            self._classifier.warm_up()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self) -> None:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+class _Run:
+    """State of one run: what waits for its batch, and whether anything failed."""
+
+    def __init__(
+        self,
+        job: Job,
+        classifier: Classifier,
+        loading: _Background,
+        sinks: list[Sink],
+        reporter: Reporter,
+    ) -> None:
+        self.job = job
+        self.classifier = classifier
+        self.loading = loading
+        self.sinks = sinks
+        self.reporter = reporter
+        self.failed = False
+        self.waiting: list[Item] = []
+        self.since = 0.0
+        self.pictures = 0
+
+    def all(self, targets: Iterator[Target]) -> int:
+        """Everything, in order; the exit code."""
+        if self.job.join:
+            for item in self._joined(targets):
+                self._add(item)
+        else:
+            for target in targets:
+                for item in self._read(target):
+                    self._add(item)
+                self.reporter.progress.step()
+        self._flush()
+        # With nothing to classify, a device that does not work is still an error.
+        self.loading.wait()
+        return 1 if self.failed else 0
+
+    def _read(self, target: Target) -> Iterator[Item]:
+        """The spectra of one file; what cannot be read is a failed result."""
+        path = target.path
+        try:
+            if target.error is not None:
+                raise target.error
+            for item in iter_spectra(path, self.job.reading):
+                if isinstance(item, ReadError):
+                    yield result.failed(item, file=path, row=item.row, object=item.object)
+                else:
+                    yield item
+        except ReadError as error:
+            self._trace()
+            yield result.failed(error, file=path, row=error.row, object=error.object)
+        except Exception as error:  # a file must never stop the others
+            self._trace()
+            wrapped = ReadError(
+                "internal_error",
+                f"reading failed ({type(error).__name__}: {error}); this is a bug of specinfer, "
+                "please report it with the output of --debug",
+            )
+            yield result.failed(wrapped, file=path)
+
+    def _joined(self, targets: Iterator[Target]) -> Iterator[Item]:
+        """All files as one object; a file that cannot be read is left out and reported."""
+        from specinfer.readers.join import join
+
+        parts: list[Spectrum] = []
+        for target in targets:
+            items = list(self._read(target))
+            spectra = [item for item in items if isinstance(item, Spectrum)]
+            yield from (item for item in items if not isinstance(item, Spectrum))
+            if len(spectra) > 1:
+                raise UsageError(
+                    "join_many",
+                    f"--join: {target.path} holds {len(spectra)} objects; give files that hold "
+                    "one object each",
+                )
+            parts += spectra
+            self.reporter.progress.step()
+        if parts:
+            try:
+                yield join(parts)
+            except ReadError as error:
+                self._trace()
+                yield result.failed(error, file=parts[0].file)
+
+    def _add(self, item: Item) -> None:
+        if not self.waiting:
+            self.since = time.monotonic()
+        self.waiting.append(item)
+        late = time.monotonic() - self.since > _MAX_WAIT_S
+        if late or len(self.waiting) >= self.job.batch_size:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Classify what waits and hand out the results in order."""
+        items, self.waiting = self.waiting, []
+        if not items:
+            return
+        spectra = [item for item in items if isinstance(item, Spectrum)]
+        if spectra:
+            self.loading.wait()
+        known = [self.job.redshift] * len(spectra)
+        answers = self.classifier.classify_many(spectra, known, self.job.batch_size)
+        results = [item if isinstance(item, Classification) else next(answers) for item in items]
+        for answer in results:
+            if answer.error is not None:
+                self._fail(answer, answer.error)
+        self.reporter.progress.hide()
+        for sink in self.sinks:
+            sink.write(results)
+        if self.job.plot is not None:
+            for answer in results:
+                if answer.ok:
+                    self._plot(answer)
+
+    def _plot(self, answer: Classification) -> None:
+        from specinfer import plot
+
+        path = self._picture_path(answer)
+        self.pictures += 1
+        try:
+            plot.save(answer, path)
+        except OSError as error:
+            self._trace()
+            message = f"the picture {path} cannot be written: {error.strerror or error}"
+            self._fail(answer, {"code": "not_writable", "message": message})
+
+    def _picture_path(self, answer: Classification) -> Path:
+        """The file asked for (numbered from the second on), or one a spectrum in the folder."""
+        wanted = Path(self.job.plot or "")
+        if wanted.suffix.lower() in PICTURE_SUFFIXES:
+            if self.pictures:
+                return wanted.with_name(f"{wanted.stem}_{self.pictures + 1}{wanted.suffix}")
+            return wanted
+        name = Path(answer.file or "spectrum").name
+        stem = "stdin" if name == "-" else name
+        for ending in (".gz", ".bz2", ".xz", ".fz"):
+            stem = stem.removesuffix(ending)
+        row = "" if answer.row is None else f"_{answer.row}"
+        return wanted / f"specinfer_{Path(stem).stem}{row}.png"
+
+    def _fail(self, answer: Classification, error: Mapping[str, str]) -> None:
+        self.failed = True
+        where = "standard input" if answer.file in (None, "-") else str(answer.file)
+        if answer.row is not None:
+            where += f"[row {answer.row}]"
+        # Messages of libraries may have several lines.
+        message = " ".join(error["message"].split())
+        self.reporter.line(f"specinfer: {where}: {message} ({error['code']})")
+
+    def _trace(self) -> None:
+        if self.job.debug:
+            self.reporter.line(traceback.format_exc().rstrip())
+
+
+def _check(job: Job) -> None:
+    """Wrong usage is said before any work."""
+    if not job.paths and job.files_from is None:
+        raise UsageError(
+            "no_input", "give files to classify, '-' for standard input, or --files-from"
+        )
+    if "-" in job.paths and job.files_from == "-":
+        raise UsageError(
+            "bad_option", "standard input cannot be both a spectrum and the list of files"
+        )
+    if job.redshift is not None and not -1.0 < job.redshift < 100.0:
+        raise UsageError(
+            "bad_option", f"--redshift {job.redshift}: give a number between -1 and 100"
+        )
+    if job.top < 1 or job.batch_size < 1:
+        raise UsageError("bad_option", "--top and --batch-size must be at least 1")
+    choices = (
+        ("format", job.reading.format, FORMATS),
+        ("noise", job.reading.noise, NOISE_KINDS),
+        ("unit", job.reading.unit, UNIT_CHOICES),
+        ("device", job.device, DEVICES),
+    )
+    for option, value, known in choices:
+        if value is not None and value not in known:
+            raise UsageError("bad_option", f"--{option} {value!r} is not one of {', '.join(known)}")
+
+
+def _targets(job: Job) -> tuple[Iterator[Target], int | None]:
+    """What to read, and how much it is (None: not known)."""
+    if job.files_from == "-":
+        following = (target for path in listed_files("-") for target in expand([path]))
+        return chain(expand(job.paths), following), None
+    listed = [] if job.files_from is None else list(listed_files(job.files_from))
+    targets = list(expand([*job.paths, *listed]))
+    return iter(targets), len(targets)
+
+
+def _sinks(job: Job, output: OutputFile | None) -> list[Sink]:
+    terminal = sys.stdout.isatty()
+    # The file first: it is complete even if whoever reads standard output goes away.
+    sinks: list[Sink] = [] if output is None else [output]
+    if job.json or (output is None and not terminal):
+        sinks.append(JsonLines(sys.stdout))
+    elif terminal and not (output is not None and job.quiet):
+        sinks.append(Table(job.top))
+    return sinks

@@ -1,0 +1,297 @@
+"""Where results go: a table for people, JSON Lines for machines, files."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from specinfer.errors import SpecinferError, UsageError
+from specinfer.result import FIELDS, Classification
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+OUTPUT_SUFFIXES = (".jsonl", ".json", ".csv")
+
+
+class Sink(Protocol):
+    """Something that takes results as they are made."""
+
+    def write(self, results: Sequence[Classification]) -> None:
+        """Take the results of one batch."""
+
+    def close(self) -> None:
+        """No more results will come."""
+
+
+class JsonLines:
+    """One JSON object a line on a stream, flushed after each batch."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, results: Sequence[Classification]) -> None:
+        """Write one line a result."""
+        self._stream.writelines(result.to_json() + "\n" for result in results)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class Table:
+    """A table on a terminal, printed in pieces so that memory stays bounded.
+
+    Parameters
+    ----------
+    top : int
+        How many classes to show a spectrum.
+    """
+
+    _PIECE = 200
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._rows: list[list[str | Text]] = []
+
+    def write(self, results: Sequence[Classification]) -> None:
+        """Keep the rows; print when there are many."""
+        self._rows += [table_row(result, self._top) for result in results]
+        if len(self._rows) >= self._PIECE:
+            self.close()
+
+    def close(self) -> None:
+        """Print the rows that are left."""
+        if self._rows:
+            print_table(table_header(self._top), self._rows)
+            self._rows = []
+
+
+class OutputFile:
+    """A results file that appears complete or not at all.
+
+    Results go to a hidden file in the same folder, which takes the place of the final
+    one on `close`. Made at once, so that a folder that cannot be written to is known
+    before the work starts.
+
+    Parameters
+    ----------
+    path : str
+        Ends in ``.jsonl``, ``.json`` (one array) or ``.csv``.
+
+    Raises
+    ------
+    UsageError
+        If the ending is another (code ``bad_output``).
+    SpecinferError
+        If the file cannot be written (code ``not_writable``).
+    """
+
+    def __init__(self, path: str) -> None:
+        self._kind = os.path.splitext(path)[1].lower()
+        if self._kind not in OUTPUT_SUFFIXES:
+            raise UsageError(
+                "bad_output",
+                f"--output {path}: the name must end in {' or '.join(OUTPUT_SUFFIXES)}",
+            )
+        self.path = path
+        # A link stays a link: what it points to is replaced.
+        self._target = os.path.realpath(path)
+        if os.path.isdir(self._target):
+            raise SpecinferError("not_writable", f"--output {path} is a folder; give a file name")
+        try:
+            handle, self._temporary = tempfile.mkstemp(
+                prefix=".specinfer_", suffix=".tmp", dir=os.path.dirname(self._target)
+            )
+        except OSError as error:
+            raise _not_writable(path, error) from None
+        self._stream = open(handle, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._count = 0
+
+    def write(self, results: Sequence[Classification]) -> None:
+        """Add results."""
+        try:
+            for result in results:
+                self._stream.write(self._text(result))
+                self._count += 1
+            self._stream.flush()
+        except OSError as error:
+            raise _not_writable(self.path, error) from None
+
+    def close(self) -> None:
+        """Put the file in its place."""
+        try:
+            if self._kind == ".json":
+                self._stream.write("\n]\n" if self._count else "[]\n")
+            elif self._kind == ".csv" and not self._count:
+                self._stream.write(csv_line(CSV_COLUMNS))
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            os.chmod(self._temporary, _usual_mode(self._target))
+            os.replace(self._temporary, self._target)
+        except OSError as error:
+            self.discard()
+            raise _not_writable(self.path, error) from None
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary)
+
+    @property
+    def count(self) -> int:
+        """Results written so far."""
+        return self._count
+
+    def _text(self, result: Classification) -> str:
+        if self._kind == ".jsonl":
+            return result.to_json() + "\n"
+        if self._kind == ".json":
+            return (",\n" if self._count else "[\n") + result.to_json()
+        header = "" if self._count else csv_line(CSV_COLUMNS)
+        return header + csv_line(csv_row(result))
+
+
+def _usual_mode(path: str) -> int:
+    """Mode of the file that is replaced, or what the umask gives a new one."""
+    try:
+        return os.stat(path).st_mode & 0o777
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def _not_writable(path: str, error: OSError) -> SpecinferError:
+    return SpecinferError(
+        "not_writable",
+        f"--output {path} cannot be written ({error.strerror}); choose a folder that exists and "
+        "that you may write to",
+    )
+
+
+def _csv_columns() -> tuple[str, ...]:
+    columns: list[str] = []
+    for name in FIELDS:
+        if name == "error":
+            columns += ["error_code", "error_message"]
+        else:
+            columns.append("class" if name == "class_name" else name)
+    return tuple(columns)
+
+
+CSV_COLUMNS = _csv_columns()
+
+
+def csv_row(result: Classification) -> list[str]:
+    """The columns of `CSV_COLUMNS`: lists of names joined by ";", what is nested as JSON."""
+    entries = result.to_dict()
+    error = entries.pop("error") or {}
+    entries |= {"error_code": error.get("code"), "error_message": error.get("message")}
+    cells = []
+    for column in CSV_COLUMNS:
+        value = entries[column]
+        if value is None:
+            cells.append("")
+        elif column in ("flags", "prediction_set"):
+            cells.append(";".join(value))
+        elif isinstance(value, (dict, list)):
+            cells.append(json.dumps(value, allow_nan=False))
+        else:
+            cells.append(_printable(str(value)))
+    return cells
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """One line of CSV (RFC 4180 quoting, newline at the end)."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(list(cells))
+    return buffer.getvalue()
+
+
+def table_header(top: int) -> list[str]:
+    """Column titles of the table for people."""
+    header = ["Spectrum", "Class", "P", "Redshift", "Phase (d)", "S/N"]
+    return [*header, *(["Next best"] if top > 1 else []), "Flags"]
+
+
+def table_row(result: Classification, top: int) -> list[str | Text]:
+    """One result as cells of the table for people."""
+    from rich.text import Text
+
+    name = _name(result)
+    if not result.ok or result.probabilities is None or result.probability is None:
+        code = result.error["code"] if result.error else "unknown"
+        blanks = [""] * (len(table_header(top)) - 3)
+        return [name, Text("failed", style="red"), *blanks, Text(code, style="red")]
+    best = sorted(result.probabilities.items(), key=lambda item: -item[1])[1:top]
+    row: list[str | Text] = [
+        name,
+        Text(result.class_name or "", style="bold"),
+        f"{result.probability:.2f}",
+        with_error(result.redshift, result.redshift_err, 4),
+        with_error(result.phase, result.phase_err, 0),
+        "" if result.snr is None else f"{result.snr:.1f}",
+    ]
+    if top > 1:
+        row.append("  ".join(f"{key} {value:.2f}" for key, value in best))
+    return [*row, Text(" ".join(result.flags), style="yellow")]
+
+
+def with_error(value: float | None, error: float | None, digits: int) -> str:
+    """A value with its error, "0.0312 ± 0.0021"; empty if there is none."""
+    if value is None:
+        return ""
+    text = f"{value:.{digits}f}"
+    return text if error is None else f"{text} ± {error:.{digits}f}"
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a table on standard output; colours only on a terminal, NO_COLOR respected."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in header:
+        number = title in ("P", "S/N", "Redshift", "Phase (d)")
+        table.add_column(
+            title,
+            justify="right" if number else "left",
+            no_wrap=number or title == "Class",
+            overflow="fold",
+        )
+    for row in rows:
+        # Text, not str: names such as "SN [A]" are no markup.
+        table.add_row(*(Text(_printable(cell)) if isinstance(cell, str) else cell for cell in row))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def _name(result: Classification) -> str:
+    name = os.path.basename(result.file) if result.file else ""
+    if result.row is not None:
+        name += f"[{result.row}]"
+    return " ".join(part for part in (name, result.object or "") if part) or "spectrum"
+
+
+def _printable(text: str) -> str:
+    """Text without control characters and without bytes that are no text."""
+    clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
+
+
+def dump_json(value: Any) -> None:
+    """Print a value as indented JSON on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()

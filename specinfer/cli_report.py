@@ -1,0 +1,107 @@
+"""What goes to standard error: failures, warnings, a progress line on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from typing import Any
+
+from specinfer.errors import SpecinferWarning
+
+# Fewer files than this are done before anyone wonders.
+_MIN_FILES = 5
+_INTERVAL_S = 0.1
+_WIDTH = 30
+
+
+class Progress:
+    """One line on standard error that counts files, if that is a terminal.
+
+    Parameters
+    ----------
+    total : int or None
+        Number of files; None if it is not known.
+    enabled : bool
+        False for --quiet.
+    """
+
+    def __init__(self, total: int | None, *, enabled: bool = True) -> None:
+        self.total = total
+        self.enabled = enabled and (total is None or total >= _MIN_FILES) and sys.stderr.isatty()
+        self.done = 0
+        self._start = time.monotonic()
+        self._drawn = 0.0
+        self._visible = False
+
+    def step(self) -> None:
+        """One more file is done."""
+        self.done += 1
+        now = time.monotonic()
+        if self.enabled and now - self._drawn >= _INTERVAL_S:
+            self._drawn = now
+            self._visible = True
+            sys.stderr.write("\r\x1b[K" + self.text(now - self._start))
+            sys.stderr.flush()
+
+    def text(self, elapsed: float) -> str:
+        """The line after `elapsed` seconds."""
+        if self.total is None:
+            return f"{self.done} files, {elapsed:.0f} s"
+        filled = _WIDTH * self.done // max(self.total, 1)
+        left = elapsed / max(self.done, 1) * (self.total - self.done)
+        bar = "#" * filled + "-" * (_WIDTH - filled)
+        return f"[{bar}] {self.done}/{self.total} files, {left:.0f} s left"
+
+    def hide(self) -> None:
+        """Clear the line, so that other output can come."""
+        if self._visible:
+            self._visible = False
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+class Reporter:
+    """Lines on standard error that do not collide with the progress line."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def line(self, text: str) -> None:
+        """Print one line (or a traceback)."""
+        self.progress.hide()
+        say(text)
+
+    def finish(self) -> None:
+        """The work is over: take the progress line away."""
+        self.progress.hide()
+
+
+def say(text: str) -> None:
+    """Print a line on standard error, whatever bytes file names may hold."""
+    encoding = sys.stderr.encoding or "utf-8"
+    clean = text.encode(encoding, "backslashreplace").decode(encoding)
+    sys.stderr.write(clean + "\n")
+    sys.stderr.flush()
+
+
+def warnings_to_lines(*, quiet: bool, debug: bool) -> None:
+    """From now on, specinfer's own warnings are single lines, others appear with --debug only.
+
+    Parameters
+    ----------
+    quiet : bool
+        No warnings at all.
+    debug : bool
+        Warnings of libraries too, in Python's form.
+    """
+    if debug:
+        return
+    warnings.simplefilter("ignore")
+    if not quiet:
+        warnings.filterwarnings("always", category=SpecinferWarning)
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        say(f"specinfer: warning: {message}")
+
+    warnings.showwarning = show
