@@ -183,12 +183,17 @@ def _describe(source: Source) -> str:
     """What was looked for and what was found instead."""
     looked = "looked for a known spectrum layout (see `specinfer classify --help`), found "
     if source.is_fits:
+        # Kept out of the start-up of text files.
+        from specinfer.readers.fits_headers import columns, shape
+
         parts = []
-        for hdu in source.hdus[:6]:
-            shape = getattr(hdu, "shape", None) or ()
-            columns = getattr(getattr(hdu, "columns", None), "names", None)
-            what = "columns " + " ".join(columns[:8]) if columns else f"shape {shape}"
-            parts.append(f"{hdu.name or 'PRIMARY'} ({what})")
+        try:
+            for number, hdu in enumerate(source.hdus[:6]):
+                names = list(columns(hdu).values())
+                what = "columns " + " ".join(names[:8]) if names else f"shape {shape(hdu)}"
+                parts.append(f"{hdu.name or f'HDU {number}'} ({what})")
+        except Exception:  # cards that do not parse; what was found so far is named
+            parts.append("a damaged extension")
         return looked + "a FITS file with " + ", ".join(parts)
     if source.is_text:
         first = source.text.strip().split("\n", 1)[0][:60]

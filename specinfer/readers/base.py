@@ -187,14 +187,15 @@ class Source:
 
             try:
                 with quiet_fits():
-                    self._hdus = fits.open(
-                        io.BytesIO(self.data), memmap=False, lazy_load_hdus=False
-                    )
+                    hdus = fits.open(io.BytesIO(self.data), memmap=False, lazy_load_hdus=False)
+                    _check_length(hdus, self.data)
+            except ReadError:
+                raise
             except Exception as error:  # astropy's errors have no common base
                 raise ReadError(
                     "bad_fits", f"the FITS file is truncated or damaged: {error}"
                 ) from None
-            _check_length(self._hdus, self.data)
+            self._hdus = hdus
         return self._hdus
 
     def close(self) -> None:
@@ -220,6 +221,9 @@ def quiet_fits() -> Iterator[None]:
 
 def _check_length(hdus: HDUList, data: bytes) -> None:
     """Refuse a FITS file that ends early: astropy would give what is left of it."""
+    broken = next((n for n, hdu in enumerate(hdus) if not hasattr(hdu, "fileinfo")), None)
+    if broken is not None:
+        raise ReadError("bad_fits", f"the header of HDU {broken} is damaged; copy the file again")
     last = hdus[-1]
     place = last.fileinfo()
     # The padding after the last extension may be missing. The size of a compressed

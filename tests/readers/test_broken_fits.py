@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 from pathlib import Path
@@ -135,3 +136,37 @@ def test_odd_header_cards_do_not_matter(tmp_path: Path) -> None:
     raw[end : end + 240] = odd + b"END".ljust(80)
     path.write_bytes(bytes(raw))
     assert read(path)[0].object == "SN1"
+
+
+WRITERS = (
+    write.sdss_spec,
+    write.spspec,
+    write.spplate,
+    write.lamost_image,
+    write.lamost_table,
+    write.fourmost,
+    write.onespec,
+    write.dbsp_spliced,
+    write.desi,
+    write.iraf_1d,
+    write.sedm,
+)
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
+def test_damaged_bytes_give_an_error_or_a_spectrum(tmp_path: Path, writer: object) -> None:
+    """Whatever is overwritten in the headers, nothing but a `ReadError` comes out."""
+    path = writer(tmp_path / "spec.fits")  # type: ignore[operator]
+    whole = np.frombuffer(path.read_bytes(), dtype="u1")
+    blocks = [
+        start
+        for start in range(0, whole.size, 2880)
+        if np.all((whole[start : start + 2880] >= 32) & (whole[start : start + 2880] < 127))
+    ]
+    rng = np.random.default_rng(3)
+    for _ in range(15):
+        damaged = whole.copy()
+        where = rng.choice(blocks) + rng.integers(0, 2880, 8)
+        damaged[where] = rng.integers(32, 127, 8)
+        with contextlib.suppress(ReadError):
+            list(iter_spectra(damaged.tobytes()))
