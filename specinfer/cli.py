@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from typing import Annotated, NoReturn
@@ -19,6 +20,13 @@ FORMAT_NAMES = (
     "sedm-fits desi sdss-spec spspec spplate lamost fourmost pypeit-onespec pypeit-spec1d "
     "dbsp-spliced marz table-fits iraf sedm-text osc-json snid-lnw csp lpipe table-text ascii"
 )
+
+
+def _indented(words: str) -> str:
+    return textwrap.fill(
+        words, 72, break_on_hyphens=False, initial_indent="  ", subsequent_indent="  "
+    )
+
 
 app = typer.Typer(
     name="specinfer",
@@ -57,13 +65,25 @@ def _root(
 
 
 @app.command(
-    epilog=(
-        "Examples:  specinfer classify spec.fits  |  specinfer classify --json 'night/*.fits'  |  "
-        "specinfer classify night/ --output night.csv --plot pictures/  |  "
-        "cat spec.txt | specinfer classify - --redshift 0.031.  "
-        "Exit codes: 0 all files answered, 1 some failed (the others are answered), "
-        "2 wrong usage, 3 a problem of a model or the installation."
-    )
+    epilog=f"""\b
+Examples:
+  specinfer classify spec.fits
+  specinfer classify --json 'night/*.fits' > night.jsonl
+  specinfer classify night/ --output night.csv --plot pictures/
+  specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
+  cat spec.txt | specinfer classify - --redshift 0.031
+
+\b
+Formats:
+{_indented(FORMAT_NAMES)}
+
+\b
+Exit codes:
+  0  every file was answered
+  1  at least one file failed; the others were answered
+  2  wrong usage
+  3  a problem of a model or of the installation
+"""
 )
 def classify(
     paths: Annotated[
@@ -85,7 +105,9 @@ def classify(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"Read as this format, one of: {FORMAT_NAMES}."),
+        typer.Option(
+            metavar="NAME", help="Read as this format (below), instead of recognising it."
+        ),
     ] = None,
     noise: Annotated[
         str | None,
@@ -98,7 +120,9 @@ def classify(
     air: Annotated[
         bool | None,
         typer.Option(
-            "--air/--vacuum", help="Wavelengths are in air / in vacuum.", show_default="the file"
+            "--air/--vacuum",
+            help="Wavelengths are in air / in vacuum.",
+            show_default="as the file says",
         ),
     ] = None,
     json: Annotated[
@@ -171,8 +195,12 @@ def classify(
 
 
 @app.command(
-    epilog="Examples:  specinfer models  |  specinfer models spectranet  |  "
-    "specinfer models --verify"
+    epilog="""\b
+Examples:
+  specinfer models
+  specinfer models spectranet
+  specinfer models --verify
+"""
 )
 def models(
     name: Annotated[
@@ -194,7 +222,7 @@ def models(
     _exit(work, debug=debug)
 
 
-@app.command(epilog="Examples:  specinfer doctor  |  specinfer doctor --json")
+@app.command(epilog="\b\nExamples:\n  specinfer doctor\n  specinfer doctor --json")
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
