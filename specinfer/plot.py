@@ -183,7 +183,7 @@ def draw_classification(result: Classification, ax: Axes | None = None) -> Axes:
     ax = draw_spectrum(spectrum, ax)
     low, high = ax.get_ylim()
     # Room for the names above the spectrum.
-    ax.set_ylim(low, high + 0.38 * (high - low))
+    ax.set_ylim(low, high + 0.44 * (high - low))
     redshift = answer.redshift
     lines = [
         (line.name, line.wavelength * (1.0 + redshift)) for line in lines_of(answer.class_name)
@@ -192,11 +192,11 @@ def draw_classification(result: Classification, ax: Axes | None = None) -> Axes:
     inside = [(name, x) for name, x in lines if left < x < right]
     places = spread_labels([x for _, x in inside], (right - left) / 52.0, left, right)
     for (name, x), place in zip(inside, places, strict=True):
-        ax.axvline(x, color=_MARK, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.6, ymax=0.72)
+        ax.axvline(x, color=_MARK, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.6, ymax=0.68)
         ax.annotate(
             name,
-            xy=(x, 0.72),
-            xytext=(place, 0.77),
+            xy=(x, 0.68),
+            xytext=(place, 0.725),
             xycoords=("data", "axes fraction"),
             textcoords=("data", "axes fraction"),
             rotation=90,
