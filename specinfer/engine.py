@@ -87,7 +87,7 @@ class Session:
         shapes: Shapes | None = None,
     ) -> None:
         if device not in DEVICES:
-            raise DeviceError("bad_option", f"device {device!r} is not one of {', '.join(DEVICES)}")
+            raise UsageError("bad_option", f"device {device!r} is not one of {', '.join(DEVICES)}")
         if threads is not None and threads < 1:
             raise UsageError("bad_option", f"threads must be at least 1, not {threads}")
         self.name = name
@@ -240,10 +240,11 @@ def _make(model: bytes, name: str, device: str, threads: int, shapes: Shapes) ->
     import onnxruntime
 
     if device != "cpu" and (missing := missing_library(device)) is not None:
+        # Packages of pip do not bring the driver.
+        remedy = f"pip install '{_EXTRAS[device]}'" if nvidia.has_driver() else "install it"
         raise DeviceError(
             "device_unavailable",
-            f"--device {device} does not work here: {missing}; "
-            f"pip install '{_EXTRAS[device]}', or use --device cpu",
+            f"--device {device} does not work here: {missing}; {remedy}, or use --device cpu",
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -1,0 +1,59 @@
+"""Cheap to start: what importing specinfer must not drag in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+BANNED = ("torch", "scipy", "matplotlib", "pandas", "pyarrow", "onnxruntime", "training")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Names of the top-level packages (and astropy.io.fits) that a new Python has after `code`."""
+    script = (
+        f"import sys\n{code}\n"
+        "names = {name.split('.')[0] for name in sys.modules}\n"
+        "print(*names, *({'astropy.io.fits'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(answer.stdout.split())
+
+
+def test_no_module_imports_what_is_banned() -> None:
+    walk = (
+        "import importlib, pkgutil, specinfer\n"
+        "modules = list(pkgutil.walk_packages(specinfer.__path__, 'specinfer.'))\n"
+        "assert len(modules) > 15\n"
+        "for module in modules:\n"
+        "    importlib.import_module(module.name)\n"
+    )
+    assert loaded_after(walk).isdisjoint({*BANNED, "astropy.io.fits"})
+
+
+@pytest.mark.parametrize("module", ["specinfer", "specinfer.cli", "specinfer.errors"])
+def test_no_numpy_before_it_is_needed(module: str) -> None:
+    assert loaded_after(f"import {module}").isdisjoint({*BANNED, "numpy", "astropy", "rich"})
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "from specinfer.cli import app\n"
+        "import contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    app(['classify', '--help'])\n"
+    )
+    assert loaded_after(code).isdisjoint({*BANNED, "numpy", "astropy"})
+
+
+def test_public_names_exist() -> None:
+    import specinfer
+
+    for name in specinfer.__all__:
+        assert getattr(specinfer, name) is not None
+    assert set(dir(specinfer)) == set(specinfer.__all__)
+    with pytest.raises(AttributeError, match="nonesuch"):
+        _ = specinfer.nonesuch
