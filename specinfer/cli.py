@@ -45,6 +45,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Entry point of the ``specinfer`` command."""
+    # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
     app()
 
 
@@ -239,8 +241,6 @@ def doctor(
 
 def _exit(work: Callable[[], int], *, debug: bool) -> NoReturn:
     """Run a command; every failure becomes one line on standard error and an exit code."""
-    # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = work()
         sys.stdout.flush()

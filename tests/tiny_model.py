@@ -118,3 +118,25 @@ def write_text_spectrum(path: Path, seed: int = 0, **options: Any) -> Path:
     lines = [f"{w:.3f} {f:.6e} {s:.6e}" for w, f, s in rows]
     path.write_text("# wavelength flux sigma\n" + "\n".join(lines) + "\n")
     return path
+
+
+def write_fits_spectrum(path: Path, seed: int = 0, **options: Any) -> Path:
+    """A FITS table of `fake_spectrum` with units: wavelength, flux, sigma."""
+    spectrum = fake_spectrum(seed, **options)
+    return write_fits_table(
+        path, wavelength=spectrum.wavelength, flux=spectrum.flux, sigma=spectrum.sigma_array
+    )
+
+
+def write_fits_table(path: Path, **columns: Any) -> Path:
+    """A FITS table of named float columns; ``wavelength`` is in Angstrom."""
+    from astropy.io import fits
+
+    units = {"wavelength": "Angstrom"}
+    fits.BinTableHDU.from_columns(
+        [
+            fits.Column(name=name, format="D", array=np.asarray(array), unit=units.get(name))
+            for name, array in columns.items()
+        ]
+    ).writeto(path)
+    return path
