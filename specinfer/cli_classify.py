@@ -13,7 +13,7 @@ from pathlib import Path
 
 from specinfer import result
 from specinfer.classifier import Classifier
-from specinfer.cli_inputs import Target, expand, listed_files
+from specinfer.cli_inputs import Target, expand, followed_files, listed_files
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
 from specinfer.engine import DEVICES
@@ -144,13 +144,16 @@ class _Run:
         self.since = 0.0
         self.pictures = 0
 
-    def all(self, targets: Iterator[Target]) -> int:
+    def all(self, targets: Iterator[Target | None]) -> int:
         """Everything, in order; the exit code."""
         if self.job.join:
-            for item in self._joined(targets):
+            for item in self._joined(target for target in targets if target is not None):
                 self._add(item)
         else:
             for target in targets:
+                if target is None:
+                    self._flush()
+                    continue
                 for item in self._read(target):
                     self._add(item)
                 self.reporter.progress.step()
@@ -267,8 +270,9 @@ class _Run:
         where = "standard input" if answer.file in (None, "-") else str(answer.file)
         if answer.row is not None:
             where += f"[row {answer.row}]"
-        # Messages of libraries may have several lines.
+        # One line, whatever messages of libraries and names of files hold.
         message = " ".join(error["message"].split())
+        where = where.replace("\n", "\\n")
         self.reporter.line(f"specinfer: {where}: {message} ({error['code']})")
 
     def _trace(self) -> None:
@@ -303,14 +307,22 @@ def _check(job: Job) -> None:
             raise UsageError("bad_option", f"--{option} {value!r} is not one of {', '.join(known)}")
 
 
-def _targets(job: Job) -> tuple[Iterator[Target], int | None]:
+def _targets(job: Job) -> tuple[Iterator[Target | None], int | None]:
     """What to read, and how much it is (None: not known)."""
     if job.files_from == "-":
-        following = (target for path in listed_files("-") for target in expand([path]))
-        return chain(expand(job.paths), following), None
+        return chain(expand(job.paths), _following()), None
     listed = [] if job.files_from is None else list(listed_files(job.files_from))
     targets = list(expand([*job.paths, *listed]))
     return iter(targets), len(targets)
+
+
+def _following() -> Iterator[Target | None]:
+    """Targets from standard input; None where it is silent."""
+    for path in followed_files():
+        if path is None:
+            yield None
+        else:
+            yield from expand([path])
 
 
 def _sinks(job: Job, output: OutputFile | None) -> list[Sink]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ SUFFIXES = (
 _COMPRESSION = (".gz", ".bz2", ".xz", ".fz")
 # Our own sidecars lie beside the spectra.
 _OWN_PREFIX = "specinfer_"
+# How long standard input may be silent before what was read so far is answered.
+_PATIENCE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,31 +72,55 @@ def expand(paths: Iterable[str]) -> Iterator[Target]:
 
 
 def listed_files(source: str) -> Iterator[str]:
-    """The paths in a list of files, one a line; empty lines are left out.
-
-    Parameters
-    ----------
-    source : str
-        A file, or ``"-"`` for standard input, which is followed line by line.
+    """The paths in a file that lists them, one a line; empty lines are left out.
 
     Raises
     ------
     UsageError
         If the list cannot be read (code ``bad_file_list``).
     """
-    # File names need not be valid text: they go through unchanged, as they came.
-    if source == "-":
-        for raw in sys.stdin.buffer:
-            if line := os.fsdecode(raw).rstrip("\r\n"):
-                yield line
-        return
     try:
-        lines = Path(source).read_bytes().splitlines()
+        content = Path(source).read_bytes()
     except OSError as error:
         raise UsageError(
             "bad_file_list", f"--files-from {source}: {error.strerror}; check the path"
         ) from None
-    yield from (os.fsdecode(line) for line in lines if line.strip())
+    yield from _names(content.split(b"\n"))
+
+
+def followed_files() -> Iterator[str | None]:
+    """The paths that come on standard input, one a line, as they come.
+
+    Yields
+    ------
+    str or None
+        None: nothing more for the moment, so that work that waits can be done.
+    """
+    try:
+        handle = sys.stdin.fileno()
+        select.select([handle], [], [], 0.0)
+    except (OSError, ValueError):
+        # Standard input is no pipe or terminal that can be watched (as on Windows).
+        yield from _names(sys.stdin.buffer)
+        return
+    rest = b""
+    while True:
+        if not select.select([handle], [], [], _PATIENCE_S)[0]:
+            yield None
+            select.select([handle], [], [])
+        chunk = os.read(handle, 65536)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from _names(lines)
+        if not chunk:
+            yield from _names([rest])
+            return
+
+
+def _names(lines: Iterable[bytes]) -> Iterator[str]:
+    # File names need not be valid text: they go through unchanged, as they came.
+    for line in lines:
+        if name := os.fsdecode(line).rstrip("\r\n"):
+            yield name
 
 
 def is_spectrum_name(name: str) -> bool:
