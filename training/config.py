@@ -1,0 +1,126 @@
+"""The recipe of a network: one TOML file, read into frozen dataclasses."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from specinfer.preprocess import Preprocessing
+from training.architectures.spectranet import SpectraNetConfig
+from training.paths import ROOT
+from training.simulate.transients import Conditions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which spectra, and how they are drawn."""
+
+    library: str = "runs/library.npz"
+    split: str = "training/splits/transients-1.json"
+    class_power: float = 0.5
+    slit_share: float = 0.25
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the network is trained."""
+
+    seed: int = 1
+    steps: int = 6000
+    batch_size: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 200
+    ema_decay: float = 0.999
+    label_smoothing: float = 0.05
+    focal_gamma: float = 0.0
+    redshift_weight: float = 0.6
+    phase_weight: float = 0.15
+    redshift_sigma_bins: float = 1.0
+    phase_sigma_bins: float = 1.5
+    gradient_clip: float = 2.0
+    bfloat16: bool = True
+    validate_every: int = 500
+    validation_size: int = 4096
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Equally spaced bins; `start` is the centre of the first."""
+
+    start: float
+    step: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes a network."""
+
+    name: str
+    version: str
+    redshift_bins: Bins
+    phase_bins: Bins
+    data: DataConfig = field(default_factory=DataConfig)
+    conditions: Conditions = field(default_factory=Conditions)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    network: SpectraNetConfig = field(default_factory=SpectraNetConfig)
+    training: OptimConfig = field(default_factory=OptimConfig)
+    text: str = ""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file like those in ``training/configs``.
+
+    Raises
+    ------
+    SystemExit
+        If a table or key is not known, so that a typing error never trains silently.
+    """
+    text = path.read_text()
+    tables = tomllib.loads(text)
+    preprocessing = _make(Preprocessing, tables.pop("preprocessing", {}), "preprocessing")
+    network = _make(SpectraNetConfig, tables.pop("network", {}), "network")
+    # Two redshift bins a feature step, a feature step is four grid pixels: the bin
+    # width follows from the grid.
+    first = tables.pop("redshift_first_bin", -2)
+    phase = tables.pop("phase_bins", {"start": -20.0, "step": 2.5})
+    recipe = Recipe(
+        name=tables.pop("name"),
+        version=tables.pop("version"),
+        redshift_bins=Bins(
+            first * 2 * preprocessing.step, 2 * preprocessing.step, network.n_redshift
+        ),
+        phase_bins=Bins(float(phase["start"]), float(phase["step"]), network.n_phase),
+        data=_make(DataConfig, tables.pop("data", {}), "data"),
+        conditions=_make(Conditions, tables.pop("conditions", {}), "conditions"),
+        preprocessing=preprocessing,
+        network=network,
+        training=_make(OptimConfig, tables.pop("training", {}), "training"),
+        text=text,
+    )
+    if tables:
+        raise SystemExit(f"{path}: unknown tables or keys {sorted(tables)}")
+    return recipe
+
+
+def resolve(path: str) -> Path:
+    """A path of the recipe, relative to the checkout."""
+    return Path(path) if Path(path).is_absolute() else ROOT / path
+
+
+def _make(kind: type[T], values: dict[str, Any], table: str) -> T:
+    known = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    unknown = set(values) - known
+    if unknown:
+        raise SystemExit(f"[{table}]: unknown keys {sorted(unknown)}; known are {sorted(known)}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

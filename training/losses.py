@@ -1,0 +1,33 @@
+"""Losses of the class, redshift and phase heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.config import Bins, OptimConfig
+
+
+def soft_bins(values: Tensor, bins: Bins, sigma_bins: float) -> Tensor:
+    """Gaussian targets over bins, (batch, size), each summing to one."""
+    centres = bins.start + bins.step * torch.arange(bins.size)
+    clipped = values.clamp(bins.start, bins.start + bins.step * (bins.size - 1))
+    distance = (centres[None, :] - clipped[:, None]) / (bins.step * sigma_bins)
+    weight = torch.exp(-0.5 * distance**2)
+    return weight / weight.sum(dim=1, keepdim=True)
+
+
+def class_loss(logits: Tensor, label: Tensor, config: OptimConfig) -> Tensor:
+    """Cross-entropy with label smoothing, focal if ``focal_gamma`` is above 0 (Lin+17)."""
+    each = F.cross_entropy(logits, label, label_smoothing=config.label_smoothing, reduction="none")
+    if config.focal_gamma > 0:
+        p = F.softmax(logits, dim=1).gather(1, label[:, None])[:, 0]
+        each = each * (1.0 - p) ** config.focal_gamma
+    return each.mean()
+
+
+def binned_loss(logits: Tensor, target: Tensor, use: Tensor) -> Tensor:
+    """Cross-entropy against soft bins over the rows where `use` is true."""
+    each = -(target * F.log_softmax(logits, dim=1)).sum(dim=1)
+    return (each * use).sum() / use.sum().clamp(min=1)

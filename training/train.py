@@ -1,0 +1,262 @@
+"""``python -m training.train CONFIG``: train a network, resumably."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.architectures.spectranet import SpectraNet, count_parameters
+from training.archive.library import Library
+from training.archive.split import read_split, rows_of
+from training.config import Recipe, read_recipe, resolve
+from training.losses import binned_loss, class_loss, soft_bins
+from training.measure import quick_scores
+from training.paths import ROOT
+from training.predict import predict
+from training.simulate.draw import Batch, BatchMaker, host_rows
+from training.stream import VALIDATION, step_rng, stream
+
+app = typer.Typer(add_completion=False)
+LOG_FIELDS = (
+    "step", "seconds", "learning_rate", "loss", "class_loss", "redshift_loss", "phase_loss",
+    "validation_loss", "accuracy", "three_way", "balanced", "redshift_rms", "redshift_nmad",
+)  # fmt: skip
+
+
+def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
+    """The maker of simulated batches from one part of the split."""
+    rows = rows_of(library, read_split(resolve(recipe.data.split)), part)
+    return BatchMaker(
+        library,
+        rows,
+        host_rows(library, rows),
+        recipe.preprocessing,
+        recipe.conditions,
+        recipe.data.class_power,
+        recipe.data.slit_share,
+    )
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    config = recipe.training
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    part = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    return 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * min(part, 1.0)))
+
+
+class Run:
+    """A training run: model, averaged model, optimiser, and where they are kept."""
+
+    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
+        torch.manual_seed(recipe.training.seed)
+        self.recipe, self.folder, self.device = recipe, folder, device
+        self.model = SpectraNet(recipe.network).to(device)
+        self.average = SpectraNet(recipe.network).to(device)
+        self.average.load_state_dict(self.model.state_dict())
+        decay, plain = [], []
+        for parameter in self.model.parameters():
+            (decay if parameter.ndim > 1 else plain).append(parameter)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decay, "weight_decay": recipe.training.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=recipe.training.learning_rate,
+        )
+        self.step = 0
+        self.seconds = 0.0
+        if self.checkpoint.is_file():
+            state = torch.load(self.checkpoint, weights_only=True, map_location=device)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = state["step"], state["seconds"]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def save(self) -> None:
+        """Write the checkpoint so that a kill at any moment leaves a whole one."""
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "seconds": self.seconds,
+            },
+            temporary,
+        )
+        temporary.replace(self.checkpoint)
+
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        """The total loss of a batch, and its parts."""
+        config, recipe = self.recipe.training, self.recipe
+        spectrum = torch.from_numpy(batch.input).to(self.device)
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=config.bfloat16 and self.model.training
+        ):
+            logits, redshift, phase, _ = self.model(spectrum)
+        label = torch.from_numpy(batch.label).to(self.device)
+        log1z = torch.from_numpy(batch.log1z.astype(np.float32))
+        z_target = soft_bins(log1z, recipe.redshift_bins, config.redshift_sigma_bins)
+        days = torch.from_numpy(batch.phase.astype(np.float32))
+        known = torch.isfinite(days)
+        p_target = soft_bins(torch.nan_to_num(days), recipe.phase_bins, config.phase_sigma_bins)
+        parts = {
+            "class_loss": class_loss(logits.float(), label, config),
+            "redshift_loss": binned_loss(
+                redshift.float(), z_target.to(self.device), torch.ones_like(label)
+            ),
+            "phase_loss": binned_loss(
+                phase.float(), p_target.to(self.device), known.to(self.device)
+            ),
+        }
+        total = (
+            parts["class_loss"]
+            + config.redshift_weight * parts["redshift_loss"]
+            + config.phase_weight * parts["phase_loss"]
+        )
+        return total, {name: float(value.detach()) for name, value in parts.items()}
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step."""
+        config = self.recipe.training
+        self.model.train()
+        rate = learning_rate(self.step, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total, parts = self.losses(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
+        self.optimizer.step()
+        # A short memory at first: the average must forget the random start.
+        decay = min(config.ema_decay, (1.0 + self.step) / (10.0 + self.step))
+        with torch.no_grad():
+            for mean, value in zip(
+                self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+            ):
+                if mean.dtype.is_floating_point:
+                    mean.lerp_(value, 1.0 - decay)
+                else:
+                    mean.copy_(value)
+        self.step += 1
+        return {"learning_rate": rate, "loss": float(total.detach()), **parts}
+
+
+def validation_batches(recipe: Recipe, library: Library) -> list[Batch]:
+    """A fixed set of simulated spectra of validation objects."""
+    maker = make_batches(recipe, library, "validation")
+    size = recipe.training.batch_size
+    count = math.ceil(recipe.training.validation_size / size)
+    return [maker.make(size, step_rng(recipe.training.seed, VALIDATION, i)) for i in range(count)]
+
+
+def validate(run: Run, batches: list[Batch]) -> dict[str, float]:
+    """Scores of the averaged model on the validation batches."""
+    answer = predict(run.average, batches, run.device)
+    return quick_scores(answer, batches, run.recipe)
+
+
+def _log(path: Path, row: dict[str, Any]) -> None:
+    new = not path.is_file()
+    with path.open("a", newline="") as handle:
+        writer = csv.DictWriter(handle, LOG_FIELDS, restval="", extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+@app.command()
+def main(
+    config: Annotated[Path, typer.Argument(help="The recipe, e.g. training/configs/spectranet.toml")],
+    output: Annotated[Path | None, typer.Option(help="Run folder (default runs/NAME).")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of PyTorch.")] = 2,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.")] = None,
+    stop_after: Annotated[
+        float | None, typer.Option(help="Stop (resumably) after this many minutes.")
+    ] = None,
+) -> None:
+    """Train a network; run the same command again to resume after an interruption.
+
+    Example: python -m training.train training/configs/spectranet.toml
+    """
+    recipe = read_recipe(config)
+    if seed is not None:
+        import dataclasses
+
+        recipe = dataclasses.replace(
+            recipe, training=dataclasses.replace(recipe.training, seed=seed)
+        )
+    folder = output or ROOT / "runs" / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    console = Console(stderr=True)
+    library_path = resolve(recipe.data.library)
+    if not library_path.is_file():
+        raise SystemExit(f"{library_path} is not there: run `python -m training.archive` first")
+    library = Library.load(library_path)
+    kept = folder / "recipe.toml"
+    if kept.is_file() and kept.read_text() != recipe.text:
+        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
+    kept.write_text(recipe.text)
+    (folder / "seed.json").write_text(json.dumps({"seed": recipe.training.seed}))
+
+    run = Run(recipe, folder, device)
+    validation = validation_batches(recipe, library)
+    maker = make_batches(recipe, library, "train")
+    console.print(
+        f"{recipe.name} {recipe.version}: {count_parameters(run.model):,} parameters on {device}, "
+        f"step {run.step} of {recipe.training.steps}, "
+        f"settings {asdict(recipe.training)}"
+    )
+    steps = recipe.training.steps
+    started = time.monotonic() - run.seconds
+    session = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(), console=console,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("training", total=steps, completed=run.step)
+        batches = stream(maker, recipe.training.batch_size, recipe.training.seed, run.step, steps)
+        for batch in batches:
+            row: dict[str, Any] = run.update(batch)
+            run.seconds = time.monotonic() - started
+            bar.update(task, completed=run.step, description=f"loss {row['loss']:.3f}")
+            last = run.step == steps
+            due = stop_after is not None and time.monotonic() - session > 60 * stop_after
+            if run.step % recipe.training.validate_every == 0 or last:
+                row |= validate(run, validation)
+                console.print(
+                    f"step {run.step}: three-way {row['three_way']:.3f}, balanced "
+                    f"{row['balanced']:.3f}, z rms {row['redshift_rms']:.4f}, "
+                    f"nmad {row['redshift_nmad']:.4f}, loss {row['validation_loss']:.3f}"
+                )
+            if run.step % 50 == 0 or last or due:
+                _log(folder / "log.csv", {"step": run.step, "seconds": run.seconds, **row})
+            if run.step % 250 == 0 or last or due:
+                run.save()
+            if due:
+                console.print(f"stopped at step {run.step}; run the command again to resume")
+                break
+
+
+if __name__ == "__main__":
+    app()
