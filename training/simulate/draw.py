@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from specinfer.preprocess import Preprocessing, prepare
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
-from training.simulate.instruments import sedm, slit
+from training.simulate.instruments import Instrument, sedm, slit
 from training.simulate.transients import Conditions, Observed, Simulator
 
 FloatArray = NDArray[np.float64]
@@ -29,6 +29,7 @@ Z_MAX = {
 _Z_MAX_OTHER = 0.3
 # Rows need this much valid grid after the shift, or they are drawn again.
 MIN_COVERAGE = 0.22
+_MAX_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -162,19 +163,21 @@ class BatchMaker:
             parts.append(self._part(n_slit, slit(rng), rng))
         return _concatenate(parts)
 
-    def _part(self, size: int, instrument: object, rng: np.random.Generator) -> Batch:
+    def _part(self, size: int, instrument: Instrument, rng: np.random.Generator) -> Batch:
         # A few more than needed: rows that leave the instrument's range are dropped.
         made: list[Batch] = []
         count = 0
-        while count < size:
+        for _ in range(_MAX_DRAWS):
+            if count >= size:
+                return _take(_concatenate(made), size)
             extra = int((size - count) * 1.15) + 4
             rows = self.sampler.draw(extra, rng)
             redshift = draw_redshifts(self.library, rows, rng)
-            observed = self.simulator.observe(rows, redshift, instrument, self.conditions, rng)  # type: ignore[arg-type]
+            observed = self.simulator.observe(rows, redshift, instrument, self.conditions, rng)
             part = to_batch(self.library, rows, observed, self.preprocessing)
             made.append(part)
             count += part.label.size
-        return _take(_concatenate(made), size)
+        raise RuntimeError(f"{instrument.name} sees too few of the rows: {count} of {size} made")
 
 
 def to_batch(

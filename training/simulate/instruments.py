@@ -129,11 +129,12 @@ def sedm() -> Instrument:
 def slit(rng: np.random.Generator) -> Instrument:
     """A random slit or fibre spectrograph like NGPS, DBSP, LRIS or SPRAT.
 
-    R 300-1500, start 3200-5800 and end 7000-10300 Angstrom at random, two pixels a
-    resolution element (but no finer than the library holds).
+    R 300-1500, start 3200-5900 and end 7000-10300 Angstrom at random but at least a
+    factor of 1.6 apart, two pixels a resolution element (but no finer than the library
+    holds).
     """
     start = rng.uniform(3200.0, 4600.0) if rng.random() < 0.75 else rng.uniform(4600.0, 5900.0)
-    end = rng.uniform(7000.0, 10300.0)
+    end = max(rng.uniform(7000.0, 10300.0), 1.6 * start)
     resolution = float(np.exp(rng.uniform(np.log(300.0), np.log(1500.0))))
     step = max(0.5 * 6000.0 / resolution, 4.0)
     return make_instrument(
