@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,13 +18,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.architectures.spectranet import SpectraNet, count_parameters
 from training.archive.library import Library
-from training.archive.split import read_split, rows_of
 from training.config import Recipe, read_recipe, resolve
 from training.losses import binned_loss, class_loss, soft_bins
 from training.measure import quick_scores
 from training.paths import ROOT
 from training.predict import predict
-from training.simulate.draw import Batch, BatchMaker, host_rows
+from training.run import CHECKPOINT, make_batches
+from training.simulate.draw import Batch
 from training.stream import VALIDATION, step_rng, stream
 
 app = typer.Typer(add_completion=False)
@@ -32,20 +32,6 @@ LOG_FIELDS = (
     "step", "seconds", "learning_rate", "loss", "class_loss", "redshift_loss", "phase_loss",
     "validation_loss", "accuracy", "three_way", "balanced", "redshift_rms", "redshift_nmad",
 )  # fmt: skip
-
-
-def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
-    """The maker of simulated batches from one part of the split."""
-    rows = rows_of(library, read_split(resolve(recipe.data.split)), part)
-    return BatchMaker(
-        library,
-        rows,
-        host_rows(library, rows),
-        recipe.preprocessing,
-        recipe.conditions,
-        recipe.data.class_power,
-        recipe.data.slit_share,
-    )
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
@@ -87,7 +73,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def save(self) -> None:
         """Write the checkpoint so that a kill at any moment leaves a whole one."""
@@ -199,11 +185,7 @@ def main(
     """
     recipe = read_recipe(config)
     if seed is not None:
-        import dataclasses
-
-        recipe = dataclasses.replace(
-            recipe, training=dataclasses.replace(recipe.training, seed=seed)
-        )
+        recipe = replace(recipe, training=replace(recipe.training, seed=seed))
     folder = output or ROOT / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)

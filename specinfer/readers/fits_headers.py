@@ -52,12 +52,15 @@ def plain(value: Any) -> Any:
 
 def card(header: Any, *names: str) -> Any:
     """The first of these cards that is there and not empty, as a plain value."""
-    from astropy.io.fits import VerifyError
-
     for name in names:
         try:
             value = plain(header.get(name))
-        except VerifyError:
+        except Exception as error:
+            # Only FITS headers raise, and texts must not wait for astropy.
+            from astropy.io.fits import VerifyError
+
+            if not isinstance(error, VerifyError):
+                raise
             # A card that does not parse is as good as none.
             continue
         if value is not None:

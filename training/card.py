@@ -1,0 +1,71 @@
+"""Writing model folders: the card, the hashes that tie it to the weights, the README."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from specinfer.models import card_fingerprint
+from training.paths import ROOT
+
+
+def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None = None) -> None:
+    """Write card.json and model.onnx so that each vouches for the other.
+
+    The card's fingerprint goes into the graph's metadata, the graph's sha256 into
+    the card; both files are replaced whole.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder.
+    card : dict
+        All of the card but ``sha256``, which is set here.
+    model : onnx.ModelProto, optional
+        The network; default is the one that is already in the folder.
+    """
+    if model is None:
+        model = onnx.load(folder / "model.onnx")
+    card = {key: value for key, value in card.items() if key != "sha256"}
+    onnx.helper.set_model_props(
+        model,
+        {
+            "name": card["name"],
+            "version": card["version"],
+            "card_sha256": card_fingerprint(card),
+        },
+    )
+    content = model.SerializeToString(deterministic=True)
+    card["sha256"] = hashlib.sha256(content).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / "model.onnx", content)
+    _replace(folder / "card.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder, as it stands."""
+    card: dict[str, Any] = json.loads((folder / "card.json").read_text())
+    return card
+
+
+def commit() -> str:
+    """The commit of the checkout, with ``+changes`` if the tree is not clean."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,231 @@
+"""``python -m training.export RUN``: a trained network as a model folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnx
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+
+from training.architectures.fuse import fuse
+from training.architectures.spectranet import SpectraNet
+from training.archive.labels import CLASSES, PHASE_CLASSES
+from training.archive.library import Library, library_hash
+from training.archive.split import PARTS, read_split, rows_of
+from training.card import commit, write_card
+from training.config import Recipe, read_recipe, resolve
+from training.parity import (
+    LARGEST_DIFFERENCE,
+    OUTPUTS,
+    largest_difference,
+    run_onnx,
+    run_torch,
+)
+from training.paths import ROOT
+from training.run import load_average, make_batches, progress_of
+from training.simulate.draw import Z_MAX
+from training.stream import VALIDATION, step_rng
+
+app = typer.Typer(add_completion=False)
+
+OPSET = 18
+# Below this signal-to-noise ratio a pixel, and with less of the grid than this, the
+# networks were not trained: results carry a flag.
+FLAGS = {"low_snr": 2.0, "min_coverage": 0.25}
+N_GOLDEN = 8
+
+CITATIONS = (
+    "Yao et al. 2020-; WISeREP, Yaron & Gal-Yam 2012, PASP 124, 668",
+)  # fmt: skip
+
+
+def to_onnx(network: SpectraNet) -> onnx.ModelProto:
+    """The graph of a fused network, with a free batch dimension.
+
+    Parameters
+    ----------
+    network : SpectraNet
+        In evaluation mode, without normalisation layers.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Checked; initializers are named like the network's parameters.
+    """
+    example = torch.zeros(2, 2, network.config.n_pixels)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings():
+        # The exporter warns about its own internals.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["spectrum"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"spectrum": {0: batch}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    # What the exporter says about source files of this machine is nobody's business.
+    del model.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.graph.value_info[:]
+    del model.graph.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any]:
+    """What a stranger needs to make the network again."""
+    split = read_split(resolve(recipe.data.split))
+    rows = {part: rows_of(library, split, part) for part in PARTS}
+    return {
+        "network": {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(recipe.network).items()
+        },
+        "recipe": "training/configs/" + recipe.name + ".toml",
+        "library_sha256": library_hash(library),
+        "split": recipe.data.split,
+        "split_sha256": split["sha256"],
+        **progress_of(run),
+        "objects": {
+            part: {
+                name: len(set(library.object[mine[library.label[mine] == i]].tolist()))
+                for i, name in enumerate(CLASSES)
+            }
+            for part, mine in rows.items()
+        },
+        "spectra": {part: len(mine) for part, mine in rows.items()},
+        "torch": torch.__version__,
+    }
+
+
+def make_card(recipe: Recipe, run: Path, library: Library, network: SpectraNet) -> dict[str, Any]:
+    """The card of a network that was not evaluated yet."""
+    calibration = run / "calibration.json"
+    if not calibration.is_file():
+        raise SystemExit(f"{calibration} is not there: run `python -m training.calibrate {run}`")
+    grid = recipe.preprocessing
+    sizes = {
+        "class_logits": len(CLASSES),
+        "redshift_logits": recipe.redshift_bins.size,
+        "phase_logits": recipe.phase_bins.size,
+        "embedding": network.config.embedding,
+    }
+    z_max = max(Z_MAX.values())
+    return {
+        "schema": "specinfer.card/1",
+        "name": recipe.name,
+        "version": recipe.version,
+        "family": "spectranet",
+        "task": "class, redshift and phase of a transient, galaxy, quasar or star",
+        "classes": list(CLASSES),
+        "inputs": [
+            {"name": "spectrum", "shape": ["batch", 2, grid.n_pixels], "dtype": "float32"}
+        ],
+        "outputs": [{"name": name, "shape": ["batch", size]} for name, size in sizes.items()],
+        "preprocessing": grid.to_dict(),
+        "redshift_bins": asdict(recipe.redshift_bins),
+        "phase_bins": asdict(recipe.phase_bins),
+        "phase_classes": list(PHASE_CLASSES),
+        "calibration": json.loads(calibration.read_text()),
+        "flags": FLAGS,
+        "valid_range": {
+            "wavelength": [grid.wavelength_min, grid.wavelength_max],
+            "redshift": [0.0, z_max],
+            "redshift_of_class": {name: Z_MAX.get(name) for name in CLASSES if name in Z_MAX},
+            "snr": list(recipe.conditions.snr),
+            "resolution": [100, 1500],
+        },
+        "training": training_block(recipe, run, library),
+        "metrics": {},
+        "citations": list(CITATIONS),
+        "licence": "Apache-2.0",
+        "commit": commit(),
+        "opset": OPSET,
+    }
+
+
+def golden_inputs(recipe: Recipe, library: Library) -> NDArray[np.float32]:
+    """Inputs for the golden file: simulated spectra of validation objects."""
+    maker = make_batches(recipe, library, "validation")
+    return maker.make(N_GOLDEN, step_rng(recipe.training.seed, VALIDATION, 10**6)).input
+
+
+def check_parity(network: SpectraNet, folder: Path, inputs: NDArray[np.float32]) -> float:
+    """Compare PyTorch and ONNX; refuse to export what differs.
+
+    Returns
+    -------
+    float
+        The largest absolute difference of any output.
+    """
+    difference = largest_difference(run_torch(network, inputs), run_onnx(folder, inputs))
+    if not difference < LARGEST_DIFFERENCE:
+        raise SystemExit(
+            f"PyTorch and ONNX differ by {difference:.2e}, more than {LARGEST_DIFFERENCE}: "
+            "nothing was exported"
+        )
+    return difference
+
+
+@app.command()
+def main(
+    run: Annotated[Path, typer.Argument(help="The run folder, e.g. runs/spectranet")],
+    output: Annotated[
+        Path | None, typer.Option(help="The model folder (default exported_models/NAME).")
+    ] = None,
+) -> None:
+    """Export a calibrated run: model.onnx, card.json and golden.npz.
+
+    PyTorch and ONNX must agree to 1e-4 on simulated spectra, or nothing is written. The
+    metrics come afterwards, from training.evaluate.
+
+    Example: python -m training.export runs/spectranet
+    """
+    console = Console(stderr=True)
+    recipe = read_recipe(run / "recipe.toml")
+    library = Library.load(resolve(recipe.data.library))
+    trained = load_average(run, recipe)
+    network = fuse(trained)
+    inputs = golden_inputs(recipe, library)
+    unfused = run_torch(trained, inputs)
+    folding = largest_difference(unfused, run_torch(network, inputs))
+    card = make_card(recipe, run, library, network)
+    with console.status("exporting"), tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary) / recipe.name
+        write_card(made, card, to_onnx(network))
+        difference = check_parity(trained, made, inputs)
+        np.savez_compressed(made / "golden.npz", spectrum=inputs, **unfused)
+        folder = output or ROOT / "exported_models" / recipe.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("golden.npz", "model.onnx", "card.json"):
+            shutil.copyfile(made / name, folder / (name + ".tmp"))
+        for name in ("golden.npz", "model.onnx", "card.json"):
+            (folder / (name + ".tmp")).replace(folder / name)
+    size = (folder / "model.onnx").stat().st_size / 1e6
+    console.print(
+        f"{folder}: {size:.1f} MB, largest difference PyTorch - ONNX {difference:.1e} "
+        f"(folding the normalisation {folding:.1e}) on {N_GOLDEN} spectra"
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,57 @@
+"""The same numbers from PyTorch and from onnxruntime.
+
+The weights of the PyTorch network are read back from the exported graph, so the test
+runs live for every shipped model, without a checkpoint.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from specinfer.engine import Session
+from specinfer.models import load_card, read_model
+from training.architectures.fuse import empty_fused
+from training.architectures.spectranet import SpectraNet, SpectraNetConfig
+
+LARGEST_DIFFERENCE = 1e-4
+OUTPUTS = ("class_logits", "redshift_logits", "phase_logits", "embedding")
+
+
+def torch_network(folder: Path) -> SpectraNet:
+    """The PyTorch network with the weights that lie in a folder's model.onnx."""
+    card = load_card(str(folder))
+    model = onnx.load_from_string(read_model(card))
+    weights = {
+        item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy())
+        for item in model.graph.initializer
+    }
+    config = SpectraNetConfig(**card.raw["training"]["network"])
+    network = empty_fused(config)
+    wanted = network.state_dict()
+    network.load_state_dict({name: weights[name] for name in wanted})
+    return network.eval()
+
+
+def run_torch(network: SpectraNet, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Outputs of the PyTorch network by name."""
+    with torch.no_grad():
+        outputs = network(torch.from_numpy(spectrum))
+    return {name: part.numpy() for name, part in zip(OUTPUTS, outputs, strict=True)}
+
+
+def run_onnx(folder: Path, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Outputs of the exported network by name, on the CPU."""
+    card = load_card(str(folder))
+    session = Session(read_model(card), name=card.label, device="cpu", threads=1)
+    return session.run({card.input_name: spectrum})
+
+
+def largest_difference(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> float:
+    """Largest absolute difference over all outputs."""
+    return max(float(np.abs(a[name] - b[name]).max()) for name in OUTPUTS)

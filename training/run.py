@@ -1,0 +1,53 @@
+"""A training run on disk: its batches, its checkpoint, its log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from training.architectures.spectranet import SpectraNet
+from training.archive.library import Library
+from training.archive.split import read_split, rows_of
+from training.config import Recipe, resolve
+from training.simulate.draw import BatchMaker, host_rows
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
+    """The maker of simulated batches from one part of the split."""
+    rows = rows_of(library, read_split(resolve(recipe.data.split)), part)
+    return BatchMaker(
+        library,
+        rows,
+        host_rows(library, rows),
+        recipe.preprocessing,
+        recipe.conditions,
+        recipe.data.class_power,
+        recipe.data.slit_share,
+    )
+
+
+def load_average(folder: Path, recipe: Recipe) -> SpectraNet:
+    """The averaged network of a run, in evaluation mode.
+
+    Raises
+    ------
+    SystemExit
+        If the run has no checkpoint yet.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there: train first (python -m training.train)")
+    model = SpectraNet(recipe.network)
+    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
+    return model.eval()
+
+
+def progress_of(folder: Path) -> dict[str, float | int]:
+    """Steps and seconds that a run has trained, and its seed."""
+    state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
+    seed = json.loads((folder / "seed.json").read_text())["seed"]
+    return {"steps": state["step"], "seconds": round(state["seconds"]), "seed": seed}
