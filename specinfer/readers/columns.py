@@ -215,7 +215,7 @@ def to_spectrum(
         mask=mask,
         unit=options.unit or layout.unit(unit) or plain_unit(wavelength),
         air=is_air(options, air),
-        flags=tuple([*found, *noise_flags]),
+        flags=(*found, *noise_flags),
         **known,
         **more,
     )
@@ -234,11 +234,11 @@ def plain_unit(wavelength: FloatArray) -> str:
     if high > 1500.0 and low > 500.0:
         return "angstrom"
     hint = "say which with --unit angstrom, nm, um or log10"
-    if 100.0 < low and high <= 3000.0:
+    if low > 100.0 and high <= 3000.0:
         hint = "if these are nanometres, say --unit nm"
-    elif 3.0 < low and high < 5.0:
+    elif low > 3.0 and high < 5.0:
         hint = "if these are logarithms, say --unit log10"
-    elif 0.1 < low and high < 3.0:
+    elif low > 0.1 and high < 3.0:
         hint = "if these are microns, say --unit um"
     raise ReadError(
         "no_unit", f"the wavelengths run from {low:.6g} to {high:.6g} and have no unit; {hint}"
