@@ -45,8 +45,20 @@ FLAGS = {"low_snr": 2.0, "min_coverage": 0.25}
 N_GOLDEN = 8
 
 CITATIONS = (
-    "Yao et al. 2020-; WISeREP, Yaron & Gal-Yam 2012, PASP 124, 668",
-)  # fmt: skip
+    "Open Supernova and TDE Catalogs: Guillochon et al. 2017, ApJ 835, 64",
+    "SNID and its templates: Blondin & Tonry 2007, ApJ 666, 1024; Liu & Modjaz 2014, "
+    "arXiv:1405.1437; SNID-SAGE",
+    "CfA: Matheson et al. 2008, AJ 135, 1598; Blondin et al. 2012, AJ 143, 126; "
+    "Modjaz et al. 2014, AJ 147, 99",
+    "BSNIP: Silverman et al. 2012, MNRAS 425, 1789; Stahl et al. 2020, MNRAS 492, 4325",
+    "CSP: Folatelli et al. 2013, ApJ 773, 53",
+    "Superfit: Howell et al. 2005, ApJ 634, 1190",
+    "SLSN: Quimby et al. 2018, ApJ 855, 2",
+    "SDSS: York et al. 2000, AJ 120, 1579; Bolton et al. 2012, AJ 144, 144",
+    "Eigen-spectra: Zhong et al. 2024, arXiv:2412.21130",
+    "Galaxy and quasar templates: Kinney et al. 1996, ApJ 467, 38; "
+    "Vanden Berk et al. 2001, AJ 122, 549; redrock and desisim (DESI, BSD-3)",
+)
 
 
 def to_onnx(network: SpectraNet) -> onnx.ModelProto:

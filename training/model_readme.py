@@ -1,0 +1,102 @@
+"""The model card for people: README.md of a model folder, made from card.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from training.card import read_card
+
+COMMAND = "python -m training.evaluate exported_models/{name} --write"
+_KINDS = {
+    "sedm": "SEDM-like, SNR 4-40, no host light, every object equally often",
+    "sedm_host": "the same with 0-70 % host light in every transient",
+    "sedm_by_spectrum": "SEDM-like, SNR 4-40, no host light, every archive spectrum three times",
+    "as_observed": "archive spectra as they were observed (own redshift, resolution and noise)",
+}
+_FIGURES = {
+    "three_way_accuracy": "three-way accuracy (Ia / Ib, Ic, Ic-BL, IIb, Ibn / II, IIn)",
+    "three_way_balanced": "three-way accuracy, mean of the three groups",
+    "accuracy": "accuracy, 14 classes",
+    "balanced_accuracy": "balanced accuracy, 14 classes",
+    "ia_recall": "Ia recall",
+    "ia_false_positive_rate": "other supernovae called Ia",
+    "redshift_rms": "redshift RMS of dz/(1+z), supernovae",
+    "redshift_rms_ia": "redshift RMS, Ia",
+    "redshift_nmad": "redshift NMAD",
+    "redshift_outliers": "redshift outliers, over 0.02",
+    "redshift_within_1_sigma": "redshifts within 1 sigma",
+    "redshift_within_2_sigma": "redshifts within 2 sigma",
+    "phase_rms_days": "phase RMS, days",
+    "phase_within_1_sigma": "phases within 1 sigma",
+    "set_coverage": "prediction sets that hold the true class",
+    "set_size": "classes in a prediction set",
+    "calibration_error": "expected calibration error",
+}
+
+
+def write_readme(folder: Path) -> None:
+    """Write README.md from the folder's card; every number in it is the card's."""
+    card = read_card(folder)
+    temporary = folder / "README.md.tmp"
+    temporary.write_text("\n".join(_lines(card)) + "\n")
+    temporary.replace(folder / "README.md")
+
+
+def _lines(card: dict[str, Any]) -> list[str]:
+    training, metrics = card["training"], card["metrics"]
+    lines = [
+        f"# {card['name']} {card['version']}",
+        "",
+        f"{card['task'].capitalize()}. Licence {card['licence']}.",
+        "",
+        f"Trained from the recipe `{training['recipe']}` (seed {training['seed']}, "
+        f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on two CPU cores), split "
+        f"by object in `{training['split']}` (sha256 `{training['split_sha256'][:16]}`).",
+        "",
+        "## Objects behind each class",
+        "",
+        "| class | train | validation | test |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in card["classes"]:
+        counts = [str(training["objects"][part][name]) for part in ("train", "validation", "test")]
+        lines.append(f"| {name} | {' | '.join(counts)} |")
+    lines += ["", "## Figures on test objects", ""]
+    lines += [f"Measured by `{metrics['command']}`; brackets are 95 % intervals over objects.", ""]
+    kinds = [kind for kind in _KINDS if kind in metrics]
+    lines += [f"- **{kind}**: {_KINDS[kind]}" for kind in kinds]
+    lines += ["", "| | " + " | ".join(kinds) + " |", "| --- |" + " --- |" * len(kinds)]
+    for key, words in (("n_spectra", "spectra"), ("n_objects", "objects")):
+        lines.append(f"| {words} | " + " | ".join(str(metrics[k][key]) for k in kinds) + " |")
+    for key, words in _FIGURES.items():
+        lines.append(f"| {words} | " + " | ".join(_cell(metrics[k][key]) for k in kinds) + " |")
+    base = metrics["baselines"]
+    lines += [
+        "",
+        f"Without looking at the spectrum (on *sedm*): always Ia {base['three_way_constant']:.3f}; "
+        f"always the median redshift, RMS {base['redshift_rms_constant']:.4f}; the median redshift "
+        f"of the true class, RMS {base['redshift_rms_class_median']:.4f}.",
+        "",
+        "### By signal-to-noise ratio (*sedm*, supernovae)",
+        "",
+        "| SNR | spectra | three-way accuracy | redshift RMS | NMAD |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for snr, block in metrics["sedm_by_snr"].items():
+        cells = (_cell(block[k]) for k in ("three_way_accuracy", "redshift_rms", "redshift_nmad"))
+        lines.append(f"| {snr} | {block['n_spectra']} | {' | '.join(cells)} |")
+    lines += ["", "### By class (*sedm*)", "", "| class | objects | spectra | recall | precision |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for name, block in metrics["sedm_by_class"].items():
+        lines.append(
+            f"| {name} | {block['n_objects']} | {block['n_spectra']} | {_cell(block['recall'])} | "
+            f"{_cell(block['precision'])} |"
+        )
+    return [*lines, "", "## Data and citations", "", *(f"- {item}" for item in card["citations"])]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
