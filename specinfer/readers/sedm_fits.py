@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,34 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
+from specinfer.readers import sedm
 from specinfer.readers.base import ReadOptions, Source
-from specinfer.readers.fits_headers import (
-    described,
-    first_image,
-    is_air,
-    named,
-    noise,
-    number,
-    shape,
-    text,
-)
+from specinfer.readers.fits_headers import first_image, is_air, named, noise, number, shape
 from specinfer.spectrum import Spectrum
 
 NAME = "sedm-fits"
 DESCRIPTION = "SEDM spec_*.fits as pysedm writes them"
 
 FloatArray = NDArray[np.float64]
-
-RESOLUTION = 100.0
-# The grid of the cubes, and how many pixels are cut at each end of a spectrum.
-GRID = (3700.0, 9300.0, 220)
-EDGE = 3
-# Header facts that the pipeline's gates and the portal need.
-KEPT = (
-    *("OBJECT", "NAME", "OBJRA", "OBJDEC", "OBSDATE", "UTC", "REQ_ID", "RA_RATE", "DEC_RATE"),
-    *("QUALITY", "POSOK", "SRCPOS", "PSFFWHM", "EXTRTYPE", "FLUXCAL", "CALSRC", "IMGTYPE"),
-    *("PYSEDMV", "P60PRID", "JD"),
-)
 
 
 def identify(source: Source) -> bool:
@@ -48,9 +29,7 @@ def identify(source: Source) -> bool:
     hdu = first_image(source.hdus)
     if len(shape(hdu)) != 1:
         return False
-    return str(text(hdu.header, "INSTRUME")).upper().startswith("SEDM") or any(
-        text(hdu.header, key) is not None for key in ("PYSEDMV", "EXTRTYPE")
-    )
+    return sedm.is_sedm(hdu.header)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]:
@@ -74,10 +53,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     hdu = first_image(source.hdus)
     header = hdu.header
     flux = np.asarray(hdu.data, dtype=np.float64)
-    if not np.isfinite(flux).any():
-        quality = number(header, "QUALITY")
-        why = " (QUALITY 3: the target was outside the IFU)" if quality == 3 else ""
-        raise ReadError("no_good_pixels", f"the flux is NaN everywhere{why}; extract it again")
+    sedm.refuse_empty(flux, header)
     if options.unit is None:
         wavelength, flags = _axis(source, header, flux.size)
     else:
@@ -92,46 +68,34 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
             "the file is damaged, extract it again",
         )
     if variance is not None and errors is not None:
-        known_errors = errors[np.isfinite(errors)]
-        if known_errors.size and np.ptp(known_errors) == 0:
-            flags.append("CONSTANT_VARIANCE")
-    known = described(source, NAME, header, keep=KEPT)
-    if known["object"] is not None:
-        # "ZTF20abwdwoa [A]": the letter is the slot of the observing queue.
-        known["object"] = re.sub(r"\s*\[\w\]$", "", known["object"])
-    known["instrument"] = known["instrument"] or "SEDM-P60"
+        flags += sedm.variance_flags(errors)
     yield Spectrum(
         wavelength=wavelength,
         flux=flux,
         **noise(errors, options.noise or ("var" if variance is not None else "sigma")),
         unit=options.unit or "angstrom",
         air=is_air(options, False),
-        resolution=RESOLUTION,
+        resolution=sedm.RESOLUTION,
         flags=tuple(flags),
-        **known,
+        **sedm.facts(source, NAME, header),
     )
 
 
 def _axis(source: Source, header: Any, n: int) -> tuple[FloatArray, list[str]]:
     """The wavelengths that can be trusted, in Angstrom, and a flag that says whence."""
-    start, step = number(header, "CRVAL1"), number(header, "CDELT1")
     extension = named(source.hdus, "LBDA")
-    if start is None and extension is not None and shape(extension) == (n,):
-        return np.asarray(extension.data, dtype=np.float64), ["AXIS_FROM_LBDA"]
-    if start is not None and step is not None:
-        if 0 < start < 50.0 and step > 0:
-            return np.exp(_plain_axis(header, n)), ["AXIS_LN"]
-        fits = n == GRID[2] or start >= 3750.0
-        if 3600.0 < start < 4000.0 and 20.0 < step < 30.0 and fits:
-            return _plain_axis(header, n), []
+    if number(header, "CRVAL1") is None and extension is not None and shape(extension) == (n,):
+        return np.asarray(extension.data, dtype=np.float64), [flag.AXIS_FROM_LBDA]
+    trusted = sedm.trusted_header_axis(header, n)
+    if trusted is not None:
+        return trusted
     twin = _twin_axis(source, n)
     if twin is not None:
-        return twin, ["AXIS_FROM_TWIN"]
-    grid = np.linspace(*GRID)
-    if n == grid.size:
-        return grid, ["AXIS_FROM_STANDARD_GRID"]
-    if n == grid.size - 2 * EDGE:
-        return grid[EDGE:-EDGE], ["AXIS_FROM_STANDARD_GRID"]
+        return twin, [flag.AXIS_FROM_TWIN]
+    grid = sedm.standard_axis(n)
+    if grid is not None:
+        return grid, [flag.AXIS_FROM_STANDARD_GRID]
+    start, step = number(header, "CRVAL1"), number(header, "CDELT1")
     raise ReadError(
         "no_wavelengths",
         f"the wavelengths of this SEDM file cannot be trusted (CRVAL1 {start}, CDELT1 {step}, "
@@ -140,11 +104,11 @@ def _axis(source: Source, header: Any, n: int) -> tuple[FloatArray, list[str]]:
 
 
 def _plain_axis(header: Any, n: int) -> FloatArray:
-    """CRVAL1 at the first pixel: CRPIX1 and CTYPE1 are left over from the raw image."""
-    start, step = number(header, "CRVAL1"), number(header, "CDELT1")
-    if start is None or step is None:
+    """The axis of the header, whose unit the user knows better."""
+    axis = sedm.header_axis(header, n)
+    if axis is None:
         raise ReadError("no_wavelengths", "the header lacks CRVAL1 or CDELT1; leave --unit out")
-    return start + step * np.arange(n, dtype=np.float64)
+    return axis
 
 
 def _twin_axis(source: Source, n: int) -> FloatArray | None:
@@ -160,12 +124,7 @@ def _twin_axis(source: Source, n: int) -> FloatArray | None:
         rounded = [float(line.split()[0]) for line in lines if line.strip() and line[0] != "#"]
     except (OSError, ValueError):
         return None
-    if len(rounded) != n or n < 2:
+    if len(rounded) != n:
         return None
-    # The text is rounded to 0.1 Angstrom, the axis is linear.
-    pixel = np.arange(n)
-    slope, start = np.polyfit(pixel, np.asarray(rounded), 1)
-    axis = start + slope * pixel
-    if slope <= 0 or np.max(np.abs(axis - rounded)) > 0.5:
-        return None
-    return np.asarray(axis)
+    axis, flags = sedm.relinearised(np.asarray(rounded))
+    return axis if flags and axis[-1] > axis[0] else None
