@@ -68,6 +68,8 @@ class ModelCard:
         Bin centres in ln(1+z).
     phase_bins : Bins
         Bin centres in rest-frame days.
+    redshift_limits : mapping of str to float
+        Largest redshift a class was trained with; classes without an entry have none.
     phase_classes : tuple of str
         Classes for which a phase is given.
     calibration : Calibration
@@ -92,6 +94,7 @@ class ModelCard:
     preprocessing: Mapping[str, Any]
     redshift_bins: Bins
     phase_bins: Bins
+    redshift_limits: Mapping[str, float]
     phase_classes: tuple[str, ...]
     calibration: Calibration
     low_snr: float
@@ -293,6 +296,7 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
         preprocessing=dict(raw["preprocessing"]),
         redshift_bins=_bins(raw["redshift_bins"]),
         phase_bins=_bins(raw["phase_bins"]),
+        redshift_limits={str(k): float(v) for k, v in raw.get("redshift_limits", {}).items()},
         phase_classes=phase_classes,
         calibration=Calibration(
             class_temperature=_positive(calibration, "class_temperature"),

@@ -67,7 +67,7 @@ def evaluate(
         blocks = {name: figures(part) for name, part in trials.items()}
         main = trials["sedm"]
         return {
-            "command": COMMAND.format(name=recipe.name) + (f" --part {part}" * (part != "test")),
+            "command": COMMAND.format(name=recipe.name, part=part, count=count),
             "part": part,
             "seed": seed,
             "snr": list(SNR),
@@ -123,8 +123,6 @@ def main(
     """
     if part not in ("test", "validation"):
         raise typer.BadParameter("--part is test or validation")
-    if write and part != "test":
-        raise typer.BadParameter("only figures on test objects go into a card")
     console = Console(stderr=True)
     card = read_card(folder)
     recipe = read_recipe(ROOT / card["training"]["recipe"])

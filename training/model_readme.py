@@ -7,7 +7,7 @@ from typing import Any
 
 from training.card import read_card
 
-COMMAND = "python -m training.evaluate exported_models/{name} --write"
+COMMAND = "python -m training.evaluate exported_models/{name} --part {part} --count {count} --write"
 _KINDS = {
     "sedm": "SEDM-like, SNR 4-40, no host light, every object equally often",
     "sedm_host": "the same with 0-70 % host light in every transient",
@@ -62,7 +62,7 @@ def _lines(card: dict[str, Any]) -> list[str]:
     for name in card["classes"]:
         counts = [str(training["objects"][part][name]) for part in ("train", "validation", "test")]
         lines.append(f"| {name} | {' | '.join(counts)} |")
-    lines += ["", "## Figures on test objects", ""]
+    lines += ["", f"## Figures on {metrics['part']} objects", ""]
     lines += [f"Measured by `{metrics['command']}`; brackets are 95 % intervals over objects.", ""]
     kinds = [kind for kind in _KINDS if kind in metrics]
     lines += [f"- **{kind}**: {_KINDS[kind]}" for kind in kinds]

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from specinfer.errors import ReadError
 from specinfer.networks.spectranet import SpectraNet, SpectraNetAnswer
 from specinfer.spectrum import Spectrum
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library, grid_edges
 from training.config import Recipe
-from training.simulate.draw import MIN_COVERAGE, host_rows
+from training.simulate.draw import host_rows
 from training.simulate.instruments import sedm
 from training.simulate.transients import Conditions, Observed, Simulator
 
@@ -102,20 +103,11 @@ def observe_sedm(
     host_share: float,
     snr: tuple[float, float],
     rng: np.random.Generator,
-) -> tuple[Observed, NDArray[np.intp]]:
-    """Simulate SEDM spectra of library rows, and say which of them can be used."""
+) -> Observed:
+    """Simulate one SEDM spectrum of each library row."""
     conditions: Conditions = replace(recipe.conditions, snr=snr, host_share=host_share)
     simulator = Simulator(library, host_rows(library, rows))
-    redshift = sedm_redshifts(library, rows, rng)
-    observed = simulator.observe(rows, redshift, sedm(), conditions, rng)
-    wavelength = observed.wavelength
-    inside = (wavelength > recipe.preprocessing.wavelength_min) & (
-        wavelength < recipe.preprocessing.wavelength_max
-    )
-    width = np.gradient(np.log(wavelength)) * inside
-    span = recipe.preprocessing.step * recipe.preprocessing.n_pixels
-    seen = ((observed.ivar > 0) * width).sum(axis=1) / span
-    return observed, np.flatnonzero(seen > MIN_COVERAGE)
+    return simulator.observe(rows, sedm_redshifts(library, rows, rng), sedm(), conditions, rng)
 
 
 def sedm_trials(
@@ -143,10 +135,18 @@ def sedm_trials(
     snr : (float, float)
     rng : numpy.random.Generator
     """
-    observed, use = observe_sedm(library, rows, recipe, host_share, snr, rng)
-    spectra = (
-        Spectrum(observed.wavelength, observed.flux[i], ivar=observed.ivar[i]) for i in use
-    )
+    observed = observe_sedm(library, rows, recipe, host_share, snr, rng)
+    spectra, kept = [], []
+    for index in range(rows.size):
+        try:
+            spectra.append(
+                Spectrum(observed.wavelength, observed.flux[index], ivar=observed.ivar[index])
+            )
+            kept.append(index)
+        except ReadError:
+            # Moved so far that the runtime, too, would refuse it.
+            continue
+    use = np.array(kept, dtype=np.intp)
     return _collect(
         network,
         library,

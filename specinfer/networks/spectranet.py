@@ -130,6 +130,10 @@ class SpectraNet:
         self.ln1z = bin_centres(card.redshift_bins)
         self.days = bin_centres(card.phase_bins)
         self._has_phase = np.isin(card.classes, card.phase_classes)
+        # Which redshifts each class can have, (n_classes, NZ): a supernova at z = 1 or a
+        # star at z = 0.1 is not seen by anyone.
+        limit = np.array([card.redshift_limits.get(name, np.inf) for name in card.classes])
+        self._possible = (np.expm1(self.ln1z) <= limit[:, None]).astype(np.float64)
 
     @cached_property
     def checked_session(self) -> Session:
@@ -232,6 +236,10 @@ class SpectraNet:
         calibration = self.card.calibration
         p_class = pdf.softmax(raw["class_logits"], calibration.class_temperature)
         p_z = pdf.softmax(raw["redshift_logits"], calibration.redshift_temperature)
+        # p(z) = sum over classes of p(class) p(z | class); what no likely class can have
+        # loses its weight. The floor keeps p(z) a distribution.
+        p_z = p_z * np.maximum(p_class @ self._possible, 1e-6)
+        p_z = p_z / p_z.sum(axis=-1, keepdims=True)
         p_phase = pdf.softmax(raw["phase_logits"], calibration.phase_temperature)
         centre, sigma = pdf.point_estimate(p_z, self.ln1z)
         modes = pdf.modes(p_z, self.ln1z, count=N_CANDIDATES)

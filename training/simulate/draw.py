@@ -27,6 +27,9 @@ Z_MAX = {
     "AGN/QSO": 3.9,
 }
 _Z_MAX_OTHER = 0.3
+# Stars and CVs move with Galactic velocities.
+_GALACTIC = ("Star", "CV")
+_GALACTIC_Z = 0.002
 # Rows need this much valid grid after the shift, or they are drawn again.
 MIN_COVERAGE = 0.22
 _MAX_DRAWS = 100
@@ -56,6 +59,11 @@ class Batch:
     row: NDArray[np.intp]
     snr: FloatArray
     host: FloatArray
+
+
+def largest_redshift(name: str) -> float:
+    """Largest redshift that is drawn for a class."""
+    return _GALACTIC_Z if name in _GALACTIC else Z_MAX.get(name, _Z_MAX_OTHER)
 
 
 class RowSampler:
@@ -115,7 +123,7 @@ def draw_redshifts(
     far = np.expm1(rng.uniform(0.0, np.log1p(z_max)))
     redshift = np.where(kind < 0.68, near, far)
     redshift = np.where((kind > 0.9) & ~quasar, rng.normal(0.0, 0.002, rows.size), redshift)
-    galactic = np.isin(names, ("Star", "CV"))
+    galactic = np.isin(names, _GALACTIC)
     return np.where(galactic, rng.normal(0.0, 0.0004, rows.size), redshift)
 
 
