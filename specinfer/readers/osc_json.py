@@ -1,9 +1,8 @@
-"""JSON of the Open Astronomy Catalogs: an object with all spectra ever taken of it."""
+"""Open Supernova Catalog (and Open TDE Catalog) files: one object, many spectra."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,181 +11,140 @@ import numpy as np
 from specinfer.errors import ReadError
 from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
-from specinfer.readers.columns import (
-    FloatArray,
-    air_flags,
-    plain_unit,
-    sentinel_pixels,
-    settle_noise,
-)
-from specinfer.readers.fits_headers import is_air
+from specinfer.readers.columns import Layout, to_spectrum
+from specinfer.readers.fits_headers import number, text
+from specinfer.readers.text_rows import redshift
 from specinfer.spectrum import Spectrum
+from specinfer.wavelengths import is_wavelength_unit, to_angstrom
 
 NAME = "osc-json"
-DESCRIPTION = "Open Supernova Catalog JSON (every epoch of an object)"
+DESCRIPTION = "Open Supernova / TDE Catalog JSON: every spectrum of the object"
 
-_SPECTRA = re.compile(r'"spectra"\s*:\s*\[')
-# Facts worth keeping, as they are called there.
-_KEPT = (
-    *("filename", "observer", "reducer", "reduction", "survey", "telescope", "exposure"),
-    *("snr", "u_fluxes", "dereddened"),
-)
+_KEPT = ("filename", "observer", "reducer", "survey", "telescope", "snr", "u_fluxes", "airmass")
+# Offset from the Modified Julian date.
+_DATES = {"MJD": 0.0, "JD": 2400000.5}
 
 
 def identify(source: Source) -> bool:
-    """Whether the text is a JSON object with a list of spectra."""
-    return (
-        source.is_text
-        and source.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
-        and _SPECTRA.search(source.text) is not None
-    )
+    """Whether a text is JSON that speaks of spectra."""
+    if not source.is_text or not source.head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return False
+    return b'"spectra"' in source.data
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]:
-    """Every epoch; `row` is its place in the list of spectra.
+    """Every spectrum of the object; those without usable data give a `ReadError` each.
 
-    All numbers are strings there. A third column is the error. Spectra that are
-    marked as deredshifted are moved back to the redshift of the spectrum, or else
-    of the object.
-
-    Flags: ``REST_FRAME``, ``SENTINELS_MASKED`` and those of noise and air.
+    Flags: ``REST_FRAME`` for spectra marked as deredshifted, which are moved back to
+    their redshift; those of `specinfer.readers.columns`, of which ``NOISE_COPIES_FLUX``
+    is common here.
 
     Raises
     ------
     ReadError
-        ``wrong_format`` if it is no such JSON; for one epoch ``no_redshift``,
-        ``bad_content``, and whatever `Spectrum` refuses.
+        ``bad_json`` if the file is damaged, ``no_spectra`` if it has no spectra.
     """
-    epochs = list(_epochs(source))
-    for row, (name, event, epoch) in enumerate(epochs):
-        number = row if len(epochs) > 1 else None
-        try:
-            spectrum = _spectrum(event, epoch, options, object=name, file=source.name, row=number)
-        except ReadError as error:
-            yield ReadError(error.code, error.message, row=number, object=name)
-        else:
-            yield spectrum
-
-
-def _epochs(source: Source) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Name, event and spectrum of every epoch of the file."""
     try:
         content = json.loads(source.text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ReadError(
-            "bad_content", f"the JSON is damaged or cut short ({error}); fetch the file again"
+            "bad_json", f"the JSON is damaged or cut off ({error}); fetch it again"
         ) from None
-    events = content if isinstance(content, dict) else {}
-    if isinstance(events.get("spectra"), list):
-        events = {str(events.get("name", "")): events}
-    found = False
-    for key, event in events.items():
-        spectra = event.get("spectra") if isinstance(event, dict) else None
-        for epoch in spectra if isinstance(spectra, list) else ():
-            found = True
-            yield str(event.get("name") or key), event, epoch if isinstance(epoch, dict) else {}
-    if not found:
-        raise ReadError(
-            "wrong_format",
-            "the JSON holds no object with a list of spectra; give a file of the Open "
-            "Supernova Catalog, or leave --format out",
-        )
+    entries = [
+        (key, entry)
+        for key, entry in content.items()
+        if isinstance(entry, dict) and isinstance(entry.get("spectra"), list)
+    ]
+    if isinstance(content.get("spectra"), list):
+        # The object itself, without the key around it.
+        entries.append((str(content.get("name", "")), content))
+    spectra = [(name, entry, item) for name, entry in entries for item in entry["spectra"]]
+    if not spectra:
+        raise ReadError("no_spectra", "the catalogue file holds no spectra of the object")
+    for row, (key, entry, item) in enumerate(spectra):
+        name = text(entry, "name") or key or None
+        try:
+            yield _spectrum(source, options, entry, item, name, row)
+        except ReadError as error:
+            yield ReadError(error.code, error.message, row=row, object=name)
 
 
 def _spectrum(
-    event: Mapping[str, Any], epoch: Mapping[str, Any], options: ReadOptions, **known: Any
+    source: Source,
+    options: ReadOptions,
+    entry: Mapping[str, Any],
+    item: Any,
+    name: str | None,
+    row: int,
 ) -> Spectrum:
-    wavelength, flux, errors = _columns(epoch)
-    flags: list[str] = []
-    redshift = _number(epoch.get("redshift"))
-    if redshift is None:
-        redshift = _number(_first(event.get("redshift")))
-    if _yes(epoch.get("deredshifted")):
-        if redshift is None:
+    if not isinstance(item, dict) or not isinstance(item.get("data"), list):
+        raise ReadError("no_good_pixels", "this spectrum has no data in the file; leave it out")
+    columns = _columns(item["data"])
+    unit = options.unit or text(item, "u_wavelengths")
+    flags = []
+    z = redshift(number(item, "redshift"))
+    z = _first_redshift(entry) if z is None else z
+    if item.get("deredshifted") in (True, "true", "True", "1"):
+        if z is None:
             raise ReadError(
                 "no_redshift",
-                "the spectrum is deredshifted and no redshift is stated; add one to the JSON",
+                "this spectrum is in the rest frame of an unknown redshift; leave it out",
             )
-        unit = options.unit or _unit(epoch, wavelength)
-        wavelength = _shifted(wavelength, redshift, unit)
+        if unit is None or not is_wavelength_unit(unit):
+            raise ReadError("unknown_unit", "the wavelengths have no unit; say it with --unit")
+        columns[0] = to_angstrom(columns[0], unit) * (1.0 + z)
+        options, unit = _without_unit(options), "angstrom"
         flags.append(flag.REST_FRAME)
-    else:
-        unit = options.unit or _unit(epoch, wavelength)
-    empty = sentinel_pixels(flux)
-    if empty.any():
-        flags.append(flag.SENTINELS_MASKED)
-    noise, noise_flags = settle_noise(np.where(empty, np.nan, flux), errors, "sigma", options)
-    vacuum = epoch.get("vacuum_wavelengths")
-    air = None if vacuum is None else not _yes(vacuum)
-    return Spectrum(
-        wavelength=wavelength,
-        flux=flux,
-        **noise,
-        mask=empty,
+    layout = Layout("0", "1", "2" if len(columns) > 2 else None, "sigma", None, None, None)
+    known = {
+        "file": source.name,
+        "reader": NAME,
+        "object": name,
+        "instrument": text(item, "instrument"),
+        "mjd": _mjd(item),
+        "redshift": z,
+        "header": {key.upper(): item[key] for key in _KEPT if text(item, key) is not None},
+    }
+    return to_spectrum(
+        {str(index): values for index, values in enumerate(columns)},
+        layout,
+        options,
+        known=known,
         unit=unit,
-        air=is_air(options, air),
-        instrument=_text(epoch.get("instrument")),
-        mjd=_mjd(epoch),
-        redshift=redshift,
-        header={key.upper(): epoch[key] for key in _KEPT if key in epoch},
-        flags=(*flags, *air_flags(options, air), *noise_flags),
-        reader=NAME,
-        **known,
+        flags=flags,
+        sentinels=True,
+        row=row,
     )
 
 
-def _columns(epoch: Mapping[str, Any]) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    rows = epoch.get("data")
-    if not isinstance(rows, list) or not rows:
-        raise ReadError("bad_content", "the epoch has no data; leave it out")
+def _columns(data: list[Any]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Wavelength, flux and perhaps error, from rows of texts; empty texts are NaN."""
+    count = min((len(pixel) for pixel in data if isinstance(pixel, list)), default=0)
+    if count < 2:
+        raise ReadError("no_good_pixels", "this spectrum has no pixels in the file; leave it out")
     try:
-        width = min(len(row) for row in rows)
-        values = np.array([row[:3] if width > 2 else row[:2] for row in rows], dtype=np.float64)
-    except (TypeError, ValueError):
-        width = 0
-    if width < 2:
+        values = [[float(value or "nan") for value in pixel[: min(count, 3)]] for pixel in data]
+    except (TypeError, ValueError) as error:
         raise ReadError(
-            "bad_content", "the epoch's data are not rows of two or three numbers; fetch it again"
-        )
-    return values[:, 0], values[:, 1], values[:, 2] if width > 2 else None
+            "bad_row", f"a pixel of this spectrum is no row of numbers ({error}); leave it out"
+        ) from None
+    return np.array(values, dtype=np.float64).T
 
 
-def _unit(epoch: Mapping[str, Any], wavelength: FloatArray) -> str:
-    return _text(epoch.get("u_wavelengths")) or plain_unit(wavelength)
+def _first_redshift(entry: Mapping[str, Any]) -> float | None:
+    """The catalogue's redshift of the object, whose first value is the preferred one."""
+    values = entry.get("redshift")
+    for value in values if isinstance(values, list) else []:
+        found = redshift(number(value, "value")) if isinstance(value, dict) else None
+        if found is not None:
+            return found
+    return None
 
 
-def _shifted(wavelength: FloatArray, redshift: float, unit: str) -> FloatArray:
-    """Wavelengths moved to a redshift: a factor, or a term for logarithms."""
-    if "log" in unit.lower():
-        return wavelength + float(np.log10(1.0 + redshift))
-    return wavelength * (1.0 + redshift)
+def _mjd(item: Mapping[str, Any]) -> float | None:
+    time, offset = number(item, "time"), _DATES.get(text(item, "u_time") or "MJD")
+    return None if time is None or offset is None else time - offset
 
 
-def _mjd(epoch: Mapping[str, Any]) -> float | None:
-    time = _number(_first(epoch.get("time")))
-    if time is None:
-        return None
-    julian = str(epoch.get("u_time", "MJD")).upper() == "JD" or time > 2400000.5
-    return time - 2400000.5 if julian else time
-
-
-def _first(value: Any) -> Any:
-    """The first of a list of values that are quoted with sources."""
-    value = value[0] if isinstance(value, list) and value else value
-    return value.get("value") if isinstance(value, dict) else value
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _text(value: Any) -> str | None:
-    return str(value).strip() or None if value is not None else None
-
-
-def _yes(value: Any) -> bool:
-    return str(value).strip().lower() in ("true", "yes", "1")
+def _without_unit(options: ReadOptions) -> ReadOptions:
+    return ReadOptions(options.format, options.noise, None, options.air, options.sky)
