@@ -1,94 +1,86 @@
-"""Texts of two to eight columns of numbers, under any header."""
+"""Columns of numbers without names, under any header."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import PurePath
 
 import numpy as np
 
 from specinfer.errors import ReadError
 from specinfer.readers.base import ReadOptions, Source
-from specinfer.readers.columns import (
-    FloatArray,
-    Layout,
-    choose,
-    guess_noise,
-    sentinel_pixels,
-    to_spectrum,
-)
-from specinfer.readers.text_lines import described_text, has_rows, parse
+from specinfer.readers.columns import FloatArray, Layout, guess_noise, to_spectrum
+from specinfer.readers.text_rows import facts, has_rows, parse, stated_air, stated_unit
 from specinfer.spectrum import Spectrum
 
 NAME = "ascii"
-DESCRIPTION = "text with columns of wavelength, flux and (optionally) noise"
+DESCRIPTION = "2-8 columns of numbers under any header: wavelength, flux, noise"
 
-_MOST_COLUMNS = 8
+MAX_COLUMNS = 8
 
 
 def identify(source: Source) -> bool:
-    """Whether the file is text with rows of numbers, or the junk that macOS leaves."""
-    return has_rows(source) or _is_junk(source)
+    """Whether some line of a text holds two numbers."""
+    return _is_leftover(source) or has_rows(source)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]:
-    """The spectrum of the file.
+    """The spectrum of the file: the first two columns, and the noise if one fits.
 
-    Without names the columns are wavelength, flux and perhaps noise: which column is
-    noise and of what kind is tested against the scatter of the flux, and left out if
-    none fits.
+    The noise has no name here. It is the third column, or the only one of several, that
+    the scatter of the flux confirms; without confirmation it is left out.
 
-    Flags: those of `specinfer.readers.columns`.
+    Flags: ``NOISE_GUESSED_SIGMA``, ``NOISE_GUESSED_VAR``, ``NOISE_GUESSED_IVAR``,
+    ``NOISE_UNKNOWN``, and those of `specinfer.readers.columns`.
 
     Raises
     ------
     ReadError
-        ``junk_file``, ``no_numbers``, ``ragged_rows``, ``too_many_columns``, ``no_unit``.
+        ``junk_file``, ``not_a_spectrum`` for more than eight columns, ``no_unit``, and
+        what `specinfer.readers.text_rows.parse` raises.
     """
-    if _is_junk(source):
+    if _is_leftover(source):
         raise ReadError(
             "junk_file",
-            "macOS leaves ._ files like this one beside the real ones; "
-            "give the file without ._ in its name",
+            "this is what macOS leaves beside a file (._name), not a spectrum; "
+            "give the file without ._",
         )
-    table = parse(source)
-    if table.names:
-        layout = choose(table.names)
-        assert layout is not None  # parse gives only names that can be chosen from
-        pixels = table.columns
-    else:
-        layout, pixels = _nameless(table.values, options)
+    rows = parse(source.text)
+    count = rows.values.shape[0]
+    if count > MAX_COLUMNS:
+        raise ReadError(
+            "not_a_spectrum",
+            f"{count} columns without names; write their names (wavelength, flux, error) "
+            "above them",
+        )
+    flux = rows.values[1]
+    column = _noise_column(flux, rows.values[2:], options)
+    layout = Layout("0", "1", None if column is None else str(column), "unknown", None, None, None)
     yield to_spectrum(
-        pixels,
+        {str(number): values for number, values in enumerate(rows.values)},
         layout,
         options,
-        known=described_text(source, NAME, table.header),
-        unit=table.unit,
-        air=layout.air if layout.air is not None else table.air,
+        known=facts(source, NAME, rows.keys),
+        unit=stated_unit(rows),
+        air=stated_air(rows),
         sentinels=True,
     )
 
 
-def _is_junk(source: Source) -> bool:
-    """Whether it is an AppleDouble file, by its name."""
-    return PurePath(source.name).name.startswith("._") and not source.is_fits
+def _noise_column(flux: FloatArray, others: FloatArray, options: ReadOptions) -> int | None:
+    """Number of the column that is to be tested as noise, or None if there is none."""
+    if len(others) == 0:
+        return None
+    if len(others) == 1 or options.noise is not None:
+        return 2
+    # The sky is a likely third column. It often looks like noise, so one must stand out.
+    fitting = [
+        number
+        for number, values in enumerate(others, start=2)
+        if guess_noise(np.where(flux == 0, np.nan, flux), values) is not None
+    ]
+    return fitting[0] if len(fitting) == 1 else len(others) + 1
 
 
-def _nameless(values: FloatArray, options: ReadOptions) -> tuple[Layout, dict[str, FloatArray]]:
-    """Layout of columns without names: wavelength, flux, and the first that can be noise."""
-    n = values.shape[1]
-    if n > _MOST_COLUMNS:
-        raise ReadError(
-            "too_many_columns",
-            f"the rows have {n} numbers and no names; keep wavelength, flux and noise, "
-            "or write a line of column names above them",
-        )
-    pixels = {str(index): values[:, index] for index in range(n)}
-    flux = np.where(sentinel_pixels(pixels["1"]), np.nan, pixels["1"])
-    others = [str(index) for index in range(2, n)]
-    fitting = (name for name in others if guess_noise(flux, pixels[name]) is not None)
-    chosen = next(iter(others), None) if options.noise else next(fitting, None)
-    # If none fits the first of them is asked again, so that the flag says why.
-    noise = chosen or next(iter(others), None)
-    kind = "none" if noise is None else "unknown"
-    return Layout("0", "1", noise, kind, None, None, None), pixels
+def _is_leftover(source: Source) -> bool:
+    return os.path.basename(source.name).startswith("._") and not source.is_fits

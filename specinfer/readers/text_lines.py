@@ -158,7 +158,11 @@ def described_text(source: Source, name: str, header: dict[str, Any]) -> dict[st
 
 def column_names(line: str) -> list[str]:
     """The names in a line of column names, units in brackets left on them."""
-    return _NAME.findall(re.sub(r"\s+(?=[\[(])", "", _COMMENT.sub("", line).replace('"', "")))
+    bare = _COMMENT.sub("", line).replace('"', "")
+    if "," in bare:
+        # pandas leaves the name of its row numbers empty.
+        return [name.strip() or "index" for name in bare.split(",")]
+    return _NAME.findall(re.sub(r"\s+(?=[\[(])", "", bare))
 
 
 def _lines(source: Source) -> tuple[list[str], int | None]:
