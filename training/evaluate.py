@@ -21,7 +21,7 @@ from training.model_readme import COMMAND, write_readme
 from training.paths import ROOT
 from training.report import baselines, by_class, by_snr, confusion, figures
 from training.stream import TEST, step_rng
-from training.trials import draw_by_object, natural_trials, sedm_trials, test_rows
+from training.trials import draw_by_object, natural_trials, sedm_trials, observed_rows
 
 app = typer.Typer(add_completion=False)
 
@@ -46,7 +46,7 @@ def evaluate(
     console : Console
     """
     network = spectranet.load(load_card(str(folder)), device="cpu")
-    rows = test_rows(library, rows_of(library, read_split(resolve(recipe.data.split)), part))
+    rows = observed_rows(library, rows_of(library, read_split(resolve(recipe.data.split)), part))
     started = time.monotonic()
     trials = {}
     for index, (name, host_share) in enumerate((("sedm", 0.0), ("sedm_host", 1.0))):

@@ -24,6 +24,8 @@ FloatArray = NDArray[np.float64]
 SNR_BINS = ((4.0, 8.0), (8.0, 15.0), (15.0, 40.0))
 _IA = CLASSES.index("SN Ia")
 _OUTLIER = 0.02
+# Phases that the head can answer lie within -20 to 100 days: middle and half width.
+_PHASES = (40.0, 60.0)
 
 
 def figures(trials: Trials) -> dict[str, Any]:
@@ -41,7 +43,9 @@ def figures(trials: Trials) -> dict[str, Any]:
     supernova = trials.take(np.flatnonzero(GROUP_OF_CLASS[trials.label] >= 0))
     ia = supernova.take(np.flatnonzero(supernova.label == _IA))
     known = supernova.take(
-        np.flatnonzero(np.isfinite(supernova.phase) & np.isfinite(supernova.days))
+        np.flatnonzero(
+            np.isfinite(supernova.days) & (np.abs(supernova.phase - _PHASES[0]) <= _PHASES[1])
+        )
     )
     return {
         "n_spectra": len(trials),

@@ -74,7 +74,7 @@ class Trials:
         )
 
 
-def test_rows(library: Library, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def observed_rows(library: Library, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Rows of objects that somebody observed."""
     return rows[~np.isin(library.object[rows], NOT_OBSERVED)]
 
