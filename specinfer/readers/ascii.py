@@ -10,7 +10,7 @@ import numpy as np
 from specinfer.errors import ReadError
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.columns import FloatArray, Layout, guess_noise, to_spectrum
-from specinfer.readers.text_rows import facts, has_rows, parse, stated_air, stated_unit
+from specinfer.readers.text_rows import facts, count_columns, parse, stated_air, stated_unit
 from specinfer.spectrum import Spectrum
 
 NAME = "ascii"
@@ -21,7 +21,7 @@ MAX_COLUMNS = 8
 
 def identify(source: Source) -> bool:
     """Whether some line of a text holds two numbers."""
-    return _is_leftover(source) or has_rows(source)
+    return _is_leftover(source) or count_columns(source) > 0
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]:
@@ -46,18 +46,19 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
             "give the file without ._",
         )
     rows = parse(source.text)
-    count = rows.values.shape[0]
+    # A comma at the end of every line makes a column of nothing.
+    columns = [c for n, c in enumerate(rows.values) if n < 2 or not np.all(np.isnan(c))]
+    count = len(columns)
     if count > MAX_COLUMNS:
         raise ReadError(
             "not_a_spectrum",
             f"{count} columns without names; write their names (wavelength, flux, error) "
             "above them",
         )
-    flux = rows.values[1]
-    column = _noise_column(flux, rows.values[2:], options)
+    column = _noise_column(columns[1], columns[2:], options)
     layout = Layout("0", "1", None if column is None else str(column), "unknown", None, None, None)
     yield to_spectrum(
-        {str(number): values for number, values in enumerate(rows.values)},
+        {str(number): values for number, values in enumerate(columns)},
         layout,
         options,
         known=facts(source, NAME, rows.keys),
@@ -67,7 +68,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     )
 
 
-def _noise_column(flux: FloatArray, others: FloatArray, options: ReadOptions) -> int | None:
+def _noise_column(flux: FloatArray, others: list[FloatArray], options: ReadOptions) -> int | None:
     """Number of the column that is to be tested as noise, or None if there is none."""
     if len(others) == 0:
         return None

@@ -98,10 +98,7 @@ def parse(content: str) -> Rows:
     numbers: list[int] = []
     others: list[tuple[int, str]] = []
     for index, line in enumerate(lines, start=1):
-        try:
-            row = [float(field) for field in line.split()]
-        except ValueError:
-            row = _slow_row(line)
+        row = _row(line)
         if len(row) >= 2:
             rows.append(row)
             numbers.append(index)
@@ -130,6 +127,18 @@ def parse(content: str) -> Rows:
     return Rows(np.array(rows, dtype=np.float64).T, stripped, header_keys(stripped))
 
 
+def _row(line: str) -> list[float]:
+    """The numbers of a line; empty if it is none of numbers. The usual ways come first."""
+    try:
+        return [float(field) for field in (line.split(",") if "," in line else line.split())]
+    except ValueError:
+        pass
+    try:
+        return [float(field) for field in line.replace("D", "E").split()]
+    except ValueError:
+        return _slow_row(line)
+
+
 def _slow_row(line: str) -> list[float]:
     """The numbers of a line that plain blanks and floats do not explain; empty if none."""
     line = line.strip()
@@ -139,8 +148,9 @@ def _slow_row(line: str) -> list[float]:
         if _DECIMAL_COMMA.fullmatch(line):
             fields = line.replace(",", ".").replace(";", " ").split()
         else:
-            fields = [field.strip() for field in line.rstrip(", ").split(",")]
-            if any(" " in field or "\t" in field for field in fields):
+            fields = [field.strip() for field in line.split(",")]
+            if any(len(field.split()) > 1 and _number(field.split()[0]) for field in fields):
+                # Commas and blanks mixed.
                 fields = line.replace(",", " ").split()
     else:
         fields = re.split(r"\s*[;|]\s*|\s+", line.strip("; |"))
@@ -307,13 +317,12 @@ def stated_air(rows: Rows) -> bool | None:
     return None
 
 
-def has_rows(source: Source) -> bool:
-    """Whether some line of a text holds two numbers (and the text is no markup)."""
+def count_columns(source: Source) -> int:
+    """How many fields the first line of two or more numbers has; 0 if there is none."""
     if not source.is_text or source.is_fits or source.head.lstrip()[:1] in (b"<", b"{"):
-        return False
-    return any(
-        len(_slow_row(line)) >= 2 for line in source.text.split("\n") if not line.startswith("#")
-    )
+        return 0
+    lines = (line for line in source.text.split("\n") if not line.startswith("#"))
+    return next((len(row) for row in map(_row, lines) if len(row) >= 2), 0)
 
 
 def phase(keys: dict[str, str]) -> float | None:
