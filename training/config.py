@@ -17,18 +17,36 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which spectra, and how they are drawn."""
+    """Which spectra, and how they are drawn.
+
+    Parameters
+    ----------
+    library, split : str
+        Paths relative to the checkout.
+    class_power : float
+        See `training.simulate.draw.RowSampler`.
+    slit_share : float
+        Share of each batch that is seen by a slit spectrograph, not the SEDM.
+    far_quasars : float
+        Share of the AGN/QSO rows that may be moved beyond a redshift of 1.
+    """
 
     library: str = "runs/library.npz"
     split: str = "training/splits/transients-1.json"
     class_power: float = 0.5
     slit_share: float = 0.25
+    far_quasars: float = 0.1
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How the network is trained."""
+    """How the network is trained.
 
+    ``start_from`` names the run folder whose averaged weights are the start, so that a
+    long training can be had in stages; empty for a random start.
+    """
+
+    start_from: str = ""
     seed: int = 1
     steps: int = 6000
     batch_size: int = 256

@@ -27,6 +27,7 @@ def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
         recipe.conditions,
         recipe.data.class_power,
         recipe.data.slit_share,
+        recipe.data.far_quasars,
     )
 
 

@@ -23,7 +23,7 @@ from training.losses import binned_loss, class_loss, soft_bins
 from training.measure import quick_scores
 from training.paths import ROOT
 from training.predict import predict
-from training.run import CHECKPOINT, make_batches
+from training.run import CHECKPOINT, load_average, make_batches
 from training.simulate.draw import Batch
 from training.stream import VALIDATION, step_rng, stream
 
@@ -50,6 +50,9 @@ class Run:
         torch.manual_seed(recipe.training.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
         self.model = SpectraNet(recipe.network).to(device)
+        if recipe.training.start_from:
+            start = load_average(resolve(recipe.training.start_from), recipe)
+            self.model.load_state_dict(start.state_dict())
         self.average = SpectraNet(recipe.network).to(device)
         self.average.load_state_dict(self.model.state_dict())
         decay, plain = [], []

@@ -107,13 +107,14 @@ class RowSampler:
 
 
 def draw_redshifts(
-    library: Library, rows: NDArray[np.intp], rng: np.random.Generator
+    library: Library, rows: NDArray[np.intp], far_quasars: float, rng: np.random.Generator
 ) -> FloatArray:
     """Redshifts for training: broad, and not what the class would give away.
 
-    Extragalactic rows: a tenth at rest (for ``--redshift``), two thirds uniform in
-    0-0.2 (in 0-1 for AGN/QSO), the rest uniform in ln(1+z) up to the class's limit. Stars
-    and CVs: Galactic velocities.
+    Extragalactic rows: a tenth at rest (for ``--redshift``), two thirds uniform in 0-0.2,
+    the rest uniform in ln(1+z) up to the class's limit. AGN/QSO: uniform in 0-1, but
+    `far_quasars` of them uniform in ln(1+z) up to the limit. Stars and CVs: Galactic
+    velocities.
     """
     names = np.array(CLASSES)[library.label[rows]]
     z_max = np.array([Z_MAX.get(name, _Z_MAX_OTHER) for name in names])
@@ -121,7 +122,7 @@ def draw_redshifts(
     kind = rng.random(rows.size)
     near = rng.uniform(0.0, np.where(quasar, 1.0, 0.2))
     far = np.expm1(rng.uniform(0.0, np.log1p(z_max)))
-    redshift = np.where(kind < 0.68, near, far)
+    redshift = np.where(kind < np.where(quasar, 1.0 - far_quasars, 0.68), near, far)
     redshift = np.where((kind > 0.9) & ~quasar, rng.normal(0.0, 0.002, rows.size), redshift)
     galactic = np.isin(names, _GALACTIC)
     return np.where(galactic, rng.normal(0.0, 0.0004, rows.size), redshift)
@@ -143,6 +144,8 @@ class BatchMaker:
         See `RowSampler`.
     slit_share : float
         Share of each batch that is seen by a slit spectrograph, not the SEDM.
+    far_quasars : float
+        See `draw_redshifts`.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class BatchMaker:
         conditions: Conditions,
         power: float,
         slit_share: float,
+        far_quasars: float,
     ) -> None:
         self.library = library
         self.simulator = Simulator(library, hosts)
@@ -161,6 +165,7 @@ class BatchMaker:
         self.preprocessing = preprocessing
         self.conditions = conditions
         self.slit_share = slit_share
+        self.far_quasars = far_quasars
         self.sedm = sedm()
 
     def make(self, size: int, rng: np.random.Generator) -> Batch:
@@ -180,7 +185,7 @@ class BatchMaker:
                 return _take(_concatenate(made), size)
             extra = int((size - count) * 1.15) + 4
             rows = self.sampler.draw(extra, rng)
-            redshift = draw_redshifts(self.library, rows, rng)
+            redshift = draw_redshifts(self.library, rows, self.far_quasars, rng)
             observed = self.simulator.observe(rows, redshift, instrument, self.conditions, rng)
             part = to_batch(self.library, rows, observed, self.preprocessing)
             made.append(part)
