@@ -47,7 +47,9 @@ def run_process(*arguments: str) -> None:
 
 @app.command()
 def main(
-    spectrum: Annotated[Path | None, typer.Argument(help="A spectrum (default: an example).")] = None,
+    spectrum: Annotated[
+        Path | None, typer.Argument(help="A spectrum (default: an example).")
+    ] = None,
     processes: Annotated[int, typer.Option(help="Cold starts.")] = 15,
     calls: Annotated[int, typer.Option(help="Warm calls.")] = 300,
     threads: Annotated[int | None, typer.Option(help="Threads of onnxruntime.")] = None,

@@ -69,7 +69,7 @@ def modes(
     """
     rest = np.array(p, dtype=np.float64)
     step = float(grid[1] - grid[0])
-    reach = max(int(round(half_width / step)), 1)
+    reach = max(round(half_width / step), 1)
     index = np.arange(grid.size)
     centres, masses = [], []
     for _ in range(count):

@@ -352,7 +352,9 @@ def prepare(
     usable = np.where(ivar > 0, np.abs(flux), 0.0)
     scale = np.max(usable, axis=-1, keepdims=True)
     scale = np.where(scale > 0, scale, 1.0)
-    resampled = resample(wavelength, flux / scale, ivar * scale**2, config.edges, config.min_overlap)
+    resampled = resample(
+        wavelength, flux / scale, ivar * scale**2, config.edges, config.min_overlap
+    )
     valid = resampled.valid
     continuum = fit_continuum(resampled.flux, valid, config)
     contrast = np.where(valid, resampled.flux / continuum - 1.0, 0.0)

@@ -32,7 +32,7 @@ from training.parity import (
     run_torch,
 )
 from training.paths import ROOT
-from training.run import load_average, make_batches, progress_of
+from training.run import load_average, make_batches, stages_of
 from training.simulate.draw import largest_redshift
 from training.stream import VALIDATION, step_rng
 
@@ -116,7 +116,7 @@ def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any
         "library_sha256": library_hash(library),
         "split": recipe.data.split,
         "split_sha256": split["sha256"],
-        **progress_of(run),
+        "stages": stages_of(run),
         "objects": {
             part: {
                 name: len(set(library.object[mine[library.label[mine] == i]].tolist()))

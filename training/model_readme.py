@@ -50,9 +50,8 @@ def _lines(card: dict[str, Any]) -> list[str]:
         "",
         f"{card['task'].capitalize()}. Licence {card['licence']}.",
         "",
-        f"Trained from the recipe `{training['recipe']}` (seed {training['seed']}, "
-        f"{training['steps']} steps, {training['seconds'] / 60:.0f} minutes on two CPU cores), split "
-        f"by object in `{training['split']}` (sha256 `{training['split_sha256'][:16]}`).",
+        f"Trained on two CPU cores: {_stages(training['stages'])}. Split by object in "
+        f"`{training['split']}` (sha256 `{training['split_sha256'][:16]}`).",
         "",
         "## Objects behind each class",
         "",
@@ -94,6 +93,14 @@ def _lines(card: dict[str, Any]) -> list[str]:
             f"{_cell(block['precision'])} |"
         )
     return [*lines, "", "## Data and citations", "", *(f"- {item}" for item in card["citations"])]
+
+
+def _stages(stages: list[dict[str, Any]]) -> str:
+    return ", then ".join(
+        f"`{stage['recipe']}` (seed {stage['seed']}, {stage['steps']} steps, "
+        f"{stage['seconds'] / 60:.0f} minutes)"
+        for stage in stages
+    )
 
 
 def _cell(value: Any) -> str:

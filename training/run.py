@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from training.architectures.spectranet import SpectraNet
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
-from training.config import Recipe, resolve
+from training.config import Recipe, read_recipe, resolve
 from training.simulate.draw import BatchMaker, host_rows
 
 CHECKPOINT = "checkpoint.pt"
@@ -47,8 +48,15 @@ def load_average(folder: Path, recipe: Recipe) -> SpectraNet:
     return model.eval()
 
 
-def progress_of(folder: Path) -> dict[str, float | int]:
-    """Steps and seconds that a run has trained, and its seed."""
+def stages_of(folder: Path) -> list[dict[str, Any]]:
+    """The runs behind a run, first one first: each with recipe, steps, seconds and seed."""
+    recipe = read_recipe(folder / "recipe.toml")
+    earlier = recipe.training.start_from
     state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
-    seed = json.loads((folder / "seed.json").read_text())["seed"]
-    return {"steps": state["step"], "seconds": round(state["seconds"]), "seed": seed}
+    stage = {
+        "recipe": f"training/configs/{recipe.name}.toml",
+        "seed": json.loads((folder / "seed.json").read_text())["seed"],
+        "steps": state["step"],
+        "seconds": round(state["seconds"]),
+    }
+    return [*(stages_of(resolve(earlier)) if earlier else []), stage]

@@ -10,7 +10,7 @@ import numpy as np
 from specinfer.errors import ReadError
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.columns import FloatArray, Layout, guess_noise, to_spectrum
-from specinfer.readers.text_rows import facts, count_columns, parse, stated_air, stated_unit
+from specinfer.readers.text_rows import count_columns, facts, parse, stated_air, stated_unit
 from specinfer.spectrum import Spectrum
 
 NAME = "ascii"
