@@ -118,9 +118,7 @@ def calibrate(
     losses: dict[str, Callable[[float], float]] = {
         "class": lambda t: class_nll(logits[0], label, t),
         "redshift": lambda t: binned_nll(logits[1], log1z, z_bins.start, z_bins.step, t),
-        "phase": lambda t: binned_nll(
-            logits[2][known], phase[known], p_bins.start, p_bins.step, t
-        ),
+        "phase": lambda t: binned_nll(logits[2][known], phase[known], p_bins.start, p_bins.step, t),
     }
     temperature = {
         name: fit_temperature(loss)
@@ -169,9 +167,7 @@ def main(
         maker.make(recipe.training.batch_size, step_rng(seed, CALIBRATION, i))
         for i in track(range(batches), "simulating", console=console)
     ]
-    answer = predict(
-        model, list(track(drawn, "predicting", console=console)), torch.device("cpu")
-    )
+    answer = predict(model, list(track(drawn, "predicting", console=console)), torch.device("cpu"))
     objects = library.object[np.concatenate([b.row for b in drawn])]
     block = calibrate(recipe, answer, drawn, objects, coverage)
     temporary = run / "calibration.tmp"

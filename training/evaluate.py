@@ -21,7 +21,7 @@ from training.model_readme import COMMAND, write_readme
 from training.paths import ROOT
 from training.report import baselines, by_class, by_snr, confusion, figures
 from training.stream import TEST, step_rng
-from training.trials import draw_by_object, natural_trials, sedm_trials, observed_rows
+from training.trials import draw_by_object, natural_trials, observed_rows, sedm_trials
 
 app = typer.Typer(add_completion=False)
 
@@ -29,7 +29,13 @@ SNR = (4.0, 40.0)
 
 
 def evaluate(
-    folder: Path, recipe: Recipe, library: Library, part: str, count: int, seed: int, console: Console
+    folder: Path,
+    recipe: Recipe,
+    library: Library,
+    part: str,
+    count: int,
+    seed: int,
+    console: Console,
 ) -> dict[str, Any]:
     """The card's ``metrics`` block.
 
@@ -83,7 +89,9 @@ def evaluate(
 
 def print_figures(metrics: dict[str, Any], console: Console) -> None:
     """The figures as a table for people."""
-    names = [name for name, block in metrics.items() if isinstance(block, dict) and "n_spectra" in block]
+    names = [
+        name for name, block in metrics.items() if isinstance(block, dict) and "n_spectra" in block
+    ]
     table = Table("figure", *names, title=f"{metrics['part']} objects, 95 % intervals over objects")
     for figure in metrics[names[0]]:
         table.add_row(figure, *(_cell(metrics[name][figure]) for name in names))
@@ -108,11 +116,17 @@ def _cell(value: Any) -> str:
 
 @app.command()
 def main(
-    folder: Annotated[Path, typer.Argument(help="The model folder, e.g. exported_models/spectranet")],
-    part: Annotated[str, typer.Option(help="test, or validation while a network is made.")] = "test",
+    folder: Annotated[
+        Path, typer.Argument(help="The model folder, e.g. exported_models/spectranet")
+    ],
+    part: Annotated[
+        str, typer.Option(help="test, or validation while a network is made.")
+    ] = "test",
     count: Annotated[int, typer.Option(help="Simulated spectra of each kind.")] = 6000,
     seed: Annotated[int, typer.Option(help="Seed of the trials.")] = 1,
-    write: Annotated[bool, typer.Option(help="Write the figures into the card and README.")] = False,
+    write: Annotated[
+        bool, typer.Option(help="Write the figures into the card and README.")
+    ] = False,
 ) -> None:
     """Measure an exported network on objects that it has never seen.
 

@@ -112,9 +112,7 @@ def main(
     """
     recipe = read_recipe(config)
     library = Library.load(resolve(recipe.data.library))
-    rows = observed_rows(
-        library, rows_of(library, read_split(resolve(recipe.data.split)), "test")
-    )
+    rows = observed_rows(library, rows_of(library, read_split(resolve(recipe.data.split)), "test"))
     simulator = Simulator(library, host_rows(library, rows))
     rng = np.random.default_rng(seed)
     truth = ["file,class,redshift,phase,snr,source_object,source"]
@@ -126,9 +124,7 @@ def main(
         conditions = replace(
             recipe.conditions, snr=(snr, snr), host_share=0.0, cut_share=0.0, bad_pixels=0.0
         )
-        observed = simulator.observe(
-            np.array([row]), np.array([redshift]), sedm(), conditions, rng
-        )
+        observed = simulator.observe(np.array([row]), np.array([redshift]), sedm(), conditions, rng)
         good = observed.ivar[0] > 0
         variance = np.where(good, 1.0 / np.where(good, observed.ivar[0], 1.0), np.nan) * _FLUX**2
         flux = np.where(good, observed.flux[0] * _FLUX, np.nan)
@@ -138,8 +134,7 @@ def main(
         write_text(output / f"{stem}.txt", observed.wavelength, flux, variance, cards)
         phase = "" if np.isnan(library.phase[row]) else f"{library.phase[row]:.1f}"
         truth.append(
-            f"{stem},{name},{redshift},{phase},{snr:g},"
-            f"{library.object[row]},{library.source[row]}"
+            f"{stem},{name},{redshift},{phase},{snr:g},{library.object[row]},{library.source[row]}"
         )
     (output / "truth.csv").write_text("\n".join(truth) + "\n")
     Console(stderr=True).print(f"{len(EXAMPLES)} spectra in {output}")

@@ -158,9 +158,7 @@ def make_card(recipe: Recipe, run: Path, library: Library, network: SpectraNet) 
         "family": "spectranet",
         "task": "class, redshift and phase of a transient, galaxy, quasar or star",
         "classes": list(CLASSES),
-        "inputs": [
-            {"name": "spectrum", "shape": ["batch", 2, grid.n_pixels], "dtype": "float32"}
-        ],
+        "inputs": [{"name": "spectrum", "shape": ["batch", 2, grid.n_pixels], "dtype": "float32"}],
         "outputs": [{"name": name, "shape": ["batch", size]} for name, size in sizes.items()],
         "preprocessing": grid.to_dict(),
         "redshift_bins": asdict(recipe.redshift_bins),

@@ -19,7 +19,9 @@ def step_rng(seed: int, purpose: int, step: int) -> np.random.Generator:
     return np.random.default_rng([seed, purpose, step])
 
 
-def _work(maker: BatchMaker, size: int, seed: int, first: int, last: int, out: Queue[Batch]) -> None:
+def _work(
+    maker: BatchMaker, size: int, seed: int, first: int, last: int, out: Queue[Batch]
+) -> None:
     for step in range(first, last):
         out.put(maker.make(size, step_rng(seed, TRAIN, step)))
 

@@ -174,7 +174,9 @@ def _log(path: Path, row: dict[str, Any]) -> None:
 
 @app.command()
 def main(
-    config: Annotated[Path, typer.Argument(help="The recipe, e.g. training/configs/spectranet.toml")],
+    config: Annotated[
+        Path, typer.Argument(help="The recipe, e.g. training/configs/spectranet.toml")
+    ],
     output: Annotated[Path | None, typer.Option(help="Run folder (default runs/NAME).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of PyTorch.")] = 2,
     seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.")] = None,

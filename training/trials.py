@@ -159,9 +159,7 @@ def sedm_trials(
     )
 
 
-def natural_trials(
-    network: SpectraNet, library: Library, rows: NDArray[np.intp]
-) -> Trials:
+def natural_trials(network: SpectraNet, library: Library, rows: NDArray[np.intp]) -> Trials:
     """Archive spectra as they were observed: at their own redshift, nothing added."""
     rows = rows[np.isfinite(library.redshift[rows])]
     edges = grid_edges()
@@ -176,9 +174,7 @@ def natural_trials(
             )
 
     unknown = np.full(rows.size, np.nan)
-    return _collect(
-        network, library, rows, spectra(), library.redshift[rows], unknown, unknown, 0
-    )
+    return _collect(network, library, rows, spectra(), library.redshift[rows], unknown, unknown, 0)
 
 
 def _collect(

@@ -175,7 +175,9 @@ def _cataclysmic(templates: Path) -> list[Entry]:
     with fits.open(templates / "sdss_idlspec2d" / "spEigenCVstar-55734.fits") as hdus:
         header, flux = hdus[0].header, np.asarray(hdus[0].data, dtype=np.float64)
     axis = 10 ** (header["COEFF0"] + header["COEFF1"] * np.arange(flux.shape[1]))
-    entries.append(_entry("speigencv-0", "CV", axis, flux[0] * np.sign(flux[0].mean()), "spEigenCV"))
+    entries.append(
+        _entry("speigencv-0", "CV", axis, flux[0] * np.sign(flux[0].mean()), "spEigenCV")
+    )
     return entries
 
 

@@ -286,9 +286,7 @@ def _ripple(
     return 1.0 + (size * np.cos(2 * np.pi * x / period + phase)).sum(axis=1) / np.sqrt(2.0)
 
 
-def _bad_pixels(
-    batch: int, n: int, largest: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
+def _bad_pixels(batch: int, n: int, largest: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     return rng.random((batch, n)) < rng.uniform(0.0, largest, (batch, 1)) * (
         rng.random((batch, 1)) < 0.5
     )
