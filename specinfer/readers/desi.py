@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import columns, facts, is_air, mjd, named, plain, shape
 from specinfer.readers.join import Arm, IntArray, coadd, common_grid, merge
@@ -110,10 +111,10 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
             continue
         flags = []
         if missing:
-            flags.append("MISSING_ARM")
+            flags.append(flag.MISSING_ARM)
             header["MISSING_ARMS"] = "".join(missing)
         if len(members) > 1:
-            flags.append("EXPOSURES_COADDED")
+            flags.append(flag.EXPOSURES_COADDED)
             header["COADD_NUMEXP"] = len(members)
         name = str(header["TARGETID"]) if "TARGETID" in header else None
         wavelength, flux, ivar = _one(arms, members, grid)

@@ -1,4 +1,4 @@
-"""Flags that the readers of columns, texts and SEDM files put on a spectrum.
+"""Flags that the readers put on a spectrum.
 
 A flag records what a reader had to decide or to repair. It changes nothing later on;
 it tells people why a spectrum looks as it does.
@@ -33,3 +33,18 @@ MASK_ONE_IS_GOOD = "MASK_ONE_IS_GOOD"  # most pixels are marked: the mask marks 
 SENTINELS_MASKED = "SENTINELS_MASKED"  # zeros at the ends, -999 and the like made unusable
 FIRST_OF_SEVERAL_TABLES = "FIRST_OF_SEVERAL_TABLES"  # none of them is called the final one
 SPLIT_BY_COLUMN = "SPLIT_BY_COLUMN"  # one table of several spectra, told apart by a column
+
+# What a pipeline did or left out.
+NOT_FLUX_CALIBRATED = "NOT_FLUX_CALIBRATED"  # the flux is in counts
+BOXCAR = "BOXCAR"  # PypeIt: there is no optimal extraction
+MASK_IGNORED = "MASK_IGNORED"  # LAMOST: the and-mask would leave less than half of the pixels
+
+# Several spectra made into one.
+JOINED = "JOINED"  # made of several spectra by --join
+CHANNELS_RESCALED = "CHANNELS_RESCALED"  # brought to one scale in their overlap
+NAMES_DIFFER = "NAMES_DIFFER"  # the joined spectra carry different object names
+NOISE_DROPPED = "NOISE_DROPPED"  # only some of the joined spectra state their noise; left out
+SLICES_JOINED = "SLICES_JOINED"  # PypeIt: slices of one source
+ORDERS_JOINED = "ORDERS_JOINED"  # PypeIt: echelle orders of one source
+MISSING_ARM = "MISSING_ARM"  # DESI: an arm is missing; the header's MISSING_ARMS names it
+EXPOSURES_COADDED = "EXPOSURES_COADDED"  # DESI: several exposures of the target in the file

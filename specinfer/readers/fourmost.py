@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import (
     columns,
@@ -76,7 +77,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         unit=unit,
         air=is_air(options, in_air),
         resolution=float(resolution) if isinstance(resolution, (int, float)) else None,
-        flags=("AIR_FROM_HEADER",) if in_air and options.air is None else (),
+        flags=(flag.AIR_FROM_HEADER,) if in_air and options.air is None else (),
         **known,
     )
 

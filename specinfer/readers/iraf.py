@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import (
     described,
@@ -200,7 +201,7 @@ def _axis(
     air = says_air(header)
     flags: tuple[str, ...] = ()
     if options.air is None and air is not False:
-        flags = ("AIR_FROM_HEADER",) if air else ("AIR_UNKNOWN",)
+        flags = (flag.AIR_FROM_HEADER,) if air else (flag.AIR_UNKNOWN,)
     unit = options.unit or _unit(header)
     extension = named(source.hdus, *_WAVELENGTHS)
     if row_dispersion is not None:

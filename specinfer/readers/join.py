@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.spectrum import Spectrum
 
 FloatArray = NDArray[np.float64]
@@ -80,19 +81,19 @@ def join(spectra: Sequence[Spectrum], *, match_scale: bool = True) -> Spectrum:
     if len(spectra) == 1:
         return spectra[0]
     has_noise = all(spectrum.has_noise for spectrum in spectra)
-    flags = {"JOINED": None}
+    flags = {flag.JOINED: None}
     for spectrum in spectra:
         flags.update(dict.fromkeys(spectrum.flags))
     if not has_noise and any(spectrum.has_noise for spectrum in spectra):
-        flags["NOISE_DROPPED"] = None
+        flags[flag.NOISE_DROPPED] = None
     if len({spectrum.object for spectrum in spectra if spectrum.object}) > 1:
-        flags["NAMES_DIFFER"] = None
+        flags[flag.NAMES_DIFFER] = None
 
     result, rescaled = merge(
         [_arm(spectrum, has_noise) for spectrum in spectra], match_scale=match_scale
     )
     if rescaled:
-        flags["CHANNELS_RESCALED"] = None
+        flags[flag.CHANNELS_RESCALED] = None
     return Spectrum(
         wavelength=result.wavelength,
         flux=np.where(result.ivar > 0, result.flux, np.nan),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import (
     columns,
@@ -138,6 +139,6 @@ def _arm(
         if unmasked.sum() >= MIN_UNMASKED * good.sum():
             good = unmasked
         else:
-            flags.append("MASK_IGNORED")
+            flags.append(flag.MASK_IGNORED)
     flux, ivar = np.where(good, flux, 0.0), np.where(good, ivar, 0.0)
     return Arm(wavelength[there], flux[there], ivar[there])

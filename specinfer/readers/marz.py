@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import (
     card,
@@ -86,7 +87,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
                 unit=options.unit or unit,
                 air=air,
                 row=row,
-                flags=("AIR_ASSUMED",) if air and vacuum is None and options.air is None else (),
+                flags=(flag.AIR_ASSUMED,) if air and vacuum is None and options.air is None else (),
                 **(known | {"object": name, "header": facts}),
             )
         except ReadError as error:

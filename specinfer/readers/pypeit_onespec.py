@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import columns, described, is_air, noise, text, vector
 from specinfer.spectrum import Spectrum
@@ -45,7 +46,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         mask=bad,
         unit=options.unit or "angstrom",
         air=is_air(options, False),
-        flags=("NOT_FLUX_CALIBRATED",) if known["header"].get("FLUXED") is False else (),
+        flags=(flag.NOT_FLUX_CALIBRATED,) if known["header"].get("FLUXED") is False else (),
         **known,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.fits_headers import columns, described, is_air, noise, text, vector
 from specinfer.readers.join import Arm, merge
@@ -128,8 +129,8 @@ def _extraction(hdu: Any, kind: str | None) -> _Extraction | ReadError:
         arm = _arm(hdu, names, flux_name, method, kind)
         # A failed optimal extraction is all zero or masked: then the next best.
         if np.any((arm.ivar > 0) & (arm.flux != 0)):
-            flags = [] if method == "opt" else ["BOXCAR"]
-            flags += [] if calibrated else ["NOT_FLUX_CALIBRATED"]
+            flags = [] if method == "opt" else [flag.BOXCAR]
+            flags += [] if calibrated else [flag.NOT_FLUX_CALIBRATED]
             return _Extraction(hdu.name, arm, tuple(flags))
     return ReadError(
         "no_good_pixels",
@@ -176,10 +177,10 @@ def _groups(
         others = [item for item in found if not any(item is member for member in slices)]
         # A slice that the source hardly touches has no scale to be matched by.
         bright = [member for member in slices if member.snr >= MIN_SLICE_SNR * slices[0].snr]
-        return [(list(bright), "SLICES_JOINED"), *(([item], None) for item in others)]
+        return [(list(bright), flag.SLICES_JOINED), *(([item], None) for item in others)]
     groups: dict[str, list[_Extraction | ReadError]] = {}
     for number, item in enumerate(found):
         echelle = _OBJ.match(item.name) if isinstance(item, _Extraction) else None
         key = next(filter(None, echelle.groups())) if echelle else f"#{number}"
         groups.setdefault(key, []).append(item)
-    return [(members, "ORDERS_JOINED") for members in groups.values()]
+    return [(members, flag.ORDERS_JOINED) for members in groups.values()]
