@@ -74,7 +74,7 @@ class Spectrum:
     ------
     ReadError
         If the arrays cannot be a spectrum. The codes are ``shape_mismatch``,
-        ``bad_wavelengths``, ``not_increasing``, ``no_unit``, ``no_good_pixels``
+        ``bad_wavelengths``, ``not_increasing``, ``unknown_unit``, ``no_good_pixels``
         and ``out_of_range``.
     """
 
@@ -102,11 +102,15 @@ class Spectrum:
         self, sigma: ArrayLike | None, mask: ArrayLike | None, unit: str, air: bool
     ) -> None:
         wavelength, unit = _plain_wavelength(self.wavelength, unit)
+        _check_flux_unit(self.flux)
         flux = _plain(self.flux, np.nan)
         bad = np.zeros(flux.shape, dtype=bool)
         if mask is not None:
             bad |= _same_shape(np.asarray(mask, dtype=bool), flux, "mask")
-        ivar, has_noise = _inverse_variance(self.ivar, sigma, flux)
+        flux_unit = getattr(self.flux, "unit", None)
+        ivar, has_noise = _inverse_variance(
+            _in_unit(self.ivar, flux_unit, -2), _in_unit(sigma, flux_unit, 1), flux
+        )
         _same_shape(flux, wavelength, "flux")
         wavelength = to_angstrom(wavelength, unit)
         if air:
@@ -161,10 +165,16 @@ class Spectrum:
         return signal / max(noise, abs(signal) * 1e-4, np.finfo(float).tiny)
 
     def replace(self, **changes: Any) -> Spectrum:
-        """A copy with some fields changed, checked again like a new one."""
-        changes.setdefault("ivar", self.ivar if self.has_noise else None)
-        if not self.has_noise and "mask" not in changes and "flux" not in changes:
-            changes["mask"] = ~self.good
+        """A copy with some fields changed, checked again like a new one.
+
+        Unusable pixels stay unusable, unless `mask` is given or wavelength and flux are both
+        new.
+        """
+        keep_noise = self.has_noise and changes.get("sigma") is None
+        changes.setdefault("ivar", self.ivar if keep_noise else None)
+        if not {"wavelength", "flux"} <= changes.keys():
+            # Their flux is 0 here, so nothing else would tell.
+            changes.setdefault("mask", ~self.good)
         for name in ("wavelength", "flux"):
             changes.setdefault(name, getattr(self, name))
         changes.setdefault("sigma", None)
@@ -209,9 +219,10 @@ class Spectrum:
 def _plain(values: Any, fill: float) -> FloatArray:
     """A float64 array from a list, a Quantity or a masked array (masked -> fill)."""
     values = getattr(values, "value", values) if hasattr(values, "unit") else values
-    if isinstance(values, np.ma.MaskedArray):
-        values = values.astype(np.float64).filled(fill)
     try:
+        # numpy's masked arrays, and those of astropy.
+        if hasattr(values, "filled"):
+            values = values.astype(np.float64).filled(fill)
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ReadError("shape_mismatch", f"not an array of numbers: {error}") from None
@@ -222,9 +233,45 @@ def _plain(values: Any, fill: float) -> FloatArray:
 
 def _plain_wavelength(values: Any, unit: str) -> tuple[FloatArray, str]:
     own_unit = getattr(values, "unit", None)
-    if own_unit is not None and hasattr(values, "to_value"):
+    if own_unit is None:
+        return _plain(values, np.nan), unit
+    if not hasattr(values, "to_value"):
+        # The column of a table.
+        return _plain(values, np.nan), str(own_unit)
+    try:
         return _plain(values.to_value("Angstrom"), np.nan), "angstrom"
-    return _plain(values, np.nan), unit
+    except (TypeError, ValueError):  # astropy's UnitConversionError is both
+        raise ReadError(
+            "unknown_unit",
+            f"wavelengths in {own_unit} are no lengths; convert them to Angstrom first",
+        ) from None
+
+
+def _check_flux_unit(flux: Any) -> None:
+    """Refuse a flux per unit frequency: its shape is another one."""
+    unit = getattr(flux, "unit", None)
+    kind = str(getattr(unit, "physical_type", ""))
+    if kind == "spectral flux density" or "mag" in str(unit):
+        raise ReadError(
+            "unknown_unit",
+            f"the flux is in {unit}, not per unit wavelength; convert it to "
+            "erg / (s cm2 Angstrom) first",
+        )
+
+
+def _in_unit(values: Any, flux_unit: Any, power: int) -> Any:
+    """Errors of a Quantity in the flux's own unit to some power; others as they are."""
+    unit = getattr(values, "unit", None)
+    if unit is None or flux_unit is None:
+        return values
+    try:
+        factor = 1.0 if power == 1 and unit == flux_unit else unit.to(flux_unit**power)
+    except (TypeError, ValueError):  # astropy's UnitConversionError is both
+        name = "sigma" if power == 1 else "ivar"
+        raise ReadError(
+            "unknown_unit", f"{name} is in {unit}, which does not fit the flux in {flux_unit}"
+        ) from None
+    return _plain(values, 0.0) * factor
 
 
 def _same_shape(array: NDArray[Any], like: NDArray[Any], name: str) -> NDArray[Any]:

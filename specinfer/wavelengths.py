@@ -22,13 +22,19 @@ _FACTORS = {
     "nanometer": 10.0,
     "nanometers": 10.0,
     "nanometre": 10.0,
+    "nanometres": 10.0,
     "um": 1e4,
     "micron": 1e4,
     "microns": 1e4,
     "micrometer": 1e4,
+    "micrometers": 1e4,
+    "micrometre": 1e4,
+    "micrometres": 1e4,
+    "µm": 1e4,
     "mm": 1e7,
     "m": 1e10,
     "meter": 1e10,
+    "metre": 1e10,
 }
 # Logarithmic axes: log10 or ln of Angstrom.
 _LOGARITHMS = {"log10", "loglam", "log10(angstrom)", "log(angstrom)", "dex(angstrom)"}
@@ -59,7 +65,7 @@ def to_angstrom(values: FloatArray, unit: str) -> FloatArray:
     ReadError
         If the unit is not known (code ``unknown_unit``).
     """
-    name = unit.strip().lower().replace("å", "angstrom").replace("ångström", "angstrom")
+    name = _normalised(unit)
     if name in _LOGARITHMS:
         with np.errstate(over="ignore"):
             return np.asarray(10.0**values)
@@ -78,8 +84,14 @@ def to_angstrom(values: FloatArray, unit: str) -> FloatArray:
 
 def is_wavelength_unit(unit: str) -> bool:
     """Whether `to_angstrom` knows this unit."""
-    name = unit.strip().lower().replace("å", "angstrom")
+    name = _normalised(unit)
     return name in _FACTORS or name in _LOGARITHMS or name in _NATURAL
+
+
+def _normalised(unit: str) -> str:
+    """The unit in lower case, with its foreign letters replaced."""
+    name = unit.strip().lower().replace("ångström", "angstrom").replace("å", "angstrom")
+    return name.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
 
 
 def air_to_vacuum(wavelength: FloatArray) -> FloatArray:
