@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import IO, Any
+from typing import Any
 
 from specinfer import result
 from specinfer.engine import DEVICES, MAX_BATCH
@@ -18,6 +18,7 @@ from specinfer.networks import spectranet
 from specinfer.readers import ReadOptions, iter_spectra
 from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
+from specinfer.specutils_bridge import from_specutils, is_specutils
 
 DEFAULT_MODEL = "spectranet"
 
@@ -218,7 +219,7 @@ def _shared_classifier(
 
 
 def classify(
-    origin: Spectrum | str | os.PathLike[str] | bytes | IO[Any],
+    origin: Any,
     redshift: float | None = None,
     *,
     model: str = "auto",
@@ -235,7 +236,7 @@ def classify(
 
     Parameters
     ----------
-    origin : Spectrum, path, bytes, file object or "-"
+    origin : Spectrum, path, bytes, file object, "-" or specutils.Spectrum
         What to classify; arrays are wrapped by `specinfer.Spectrum`.
     redshift : float, optional
         The redshift, if it is known.
@@ -266,6 +267,8 @@ def classify(
     classifier = _shared_classifier(model, device, threads, os.environ.get(MODEL_DIR_VARIABLE))
     if isinstance(origin, Spectrum):
         return classifier.classify(origin, redshift)
+    if is_specutils(origin):
+        return classifier.classify(from_specutils(origin, air=bool(air)), redshift)
     options = ReadOptions(format=format, noise=noise, unit=unit, air=air)
     items = list(iter_spectra(origin, options))
     spectra = [item for item in items if isinstance(item, Spectrum)]
