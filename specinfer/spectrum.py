@@ -296,7 +296,10 @@ def _check_wavelength(wavelength: FloatArray) -> None:
     if wavelength.size == 0:
         raise ReadError("no_good_pixels", "the spectrum has no pixels")
     if not np.all(np.isfinite(wavelength)) or not np.all(wavelength > 0):
-        raise ReadError("bad_wavelengths", "some wavelengths are not positive finite numbers")
+        raise ReadError(
+            "bad_wavelengths",
+            "some wavelengths are not positive finite numbers; remove those pixels",
+        )
     steps = np.diff(wavelength)
     if not np.all(steps > 0):
         where = int(np.argmax(~(steps > 0)))

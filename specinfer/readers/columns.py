@@ -45,11 +45,15 @@ _NOISE = {
         *("e_flux", "err_flux", "error_flux", "dflux", "unc", "uncertainty", "flux_unc"),
         *("flux_uncertainty", "std", "stddev", "flux_std", "flux_sigma", "flux_sig", "noise"),
         *("sigma_flux", "fluxerror", "err_reduced", "flux_errors", "uncertainties"),
+        *("ferr", "fl_err", "flam_err", "fluxunc"),
     ),
 }
 # Non-zero is bad in all but the last.
 _MASKS = ("mask", "qual", "quality", "dq", "flag", "flags", "bad", "and_mask", "andmask", "good")
-_SUFFIX = re.compile(r"(?:[\s_]+|\s*[\[(])(angstroms?|ang|aa|a|nm|um|microns?)[\])]?$")
+_SUFFIX = re.compile(r"(?:[\s_]+|\s*[\[(])(angstroms?|ang|aa|a|å|nm|um|µm|microns?)[\])]?$")
+_BRACKETS = re.compile(r"\s*[\[(](.*)[\])]$")
+# What brackets behind a name hold besides the unit.
+_REMARKS = ("air", "vac", "vacuum", "in", "observed", "obs")
 
 # The ratio test: the scatter from pixel to pixel that the noise implies may be this many
 # times the one measured (neighbouring pixels are correlated, so the measured one is low)...
@@ -103,7 +107,7 @@ class Layout:
     @property
     def air(self) -> bool | None:
         """True or False if the name of the wavelength column says air or vacuum."""
-        name = _bare(self.wave.lower())[0]
+        name = self.wave.lower()
         return "air" in name if "air" in name or "vac" in name else None
 
 
@@ -136,9 +140,13 @@ def choose(names: Iterable[str]) -> Layout | None:
 def _bare(name: str) -> tuple[str, str | None]:
     """A column name without its unit, and the unit: ``wavelength [nm]``, ``lam_aa``."""
     match = _SUFFIX.search(name)
+    if match is not None and match.start() > 0:
+        return name[: match.start()], match.group(1)
+    match = _BRACKETS.search(name)
     if match is None or match.start() == 0:
         return name, None
-    return name[: match.start()], match.group(1)
+    words = [word for word in re.split(r"[\s,;]+", match.group(1)) if word not in _REMARKS]
+    return name[: match.start()], " ".join(words) or None
 
 
 def _pick(names: Mapping[str, str], wanted: tuple[str, ...]) -> str | None:
@@ -266,8 +274,8 @@ def sentinel_pixels(flux: FloatArray) -> NDArray[np.bool_]:
     empty = np.isin(flux, _SENTINELS)
     there = np.flatnonzero(~empty & np.isfinite(flux) & (flux != 0))
     if there.size:
-        empty[: there[0]] = True
-        empty[there[-1] + 1 :] = True
+        empty[: there[0]] |= flux[: there[0]] == 0
+        empty[there[-1] + 1 :] |= flux[there[-1] + 1 :] == 0
     return empty
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from specinfer.errors import ReadError
+from specinfer.readers import flags as flag
 from specinfer.readers import sedm
 from specinfer.readers.base import ReadOptions, Source
-from specinfer.readers.columns import settle_noise
+from specinfer.readers.columns import choose, is_variance, settle_noise
 from specinfer.readers.fits_headers import is_air
 from specinfer.readers.text_lines import has_rows, header_facts, header_lines, parse
 from specinfer.spectrum import Spectrum
@@ -27,11 +28,12 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     """The spectrum of the file, in vacuum.
 
     The wavelengths are rounded to 0.1 Angstrom, so the axis is taken from the header
-    if that agrees, otherwise from a straight line. A third column is the variance,
-    whatever it is called.
+    if that agrees, otherwise from a straight line. A third column is the variance, also
+    where a line of names calls it an error, unless it is too large for a variance.
 
     Flags: ``AXIS_FROM_HEADER``, ``AXIS_FROM_STANDARD_GRID`` or ``AXIS_RELINEARISED``;
-    ``CONSTANT_VARIANCE`` if the variance says nothing about the pixels;
+    ``VARIANCE_AS_ERROR`` if it was called an error; ``CONSTANT_VARIANCE`` if the
+    variance says nothing about the pixels;
     ``NOISE_ALL_ZERO`` and ``NOISE_COPIES_FLUX`` if it is none.
 
     Raises
@@ -46,7 +48,12 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     if options.unit is None:
         wavelength, flags = sedm.relinearised(wavelength, table.header)
     variance = table.values[:, 2] if table.values.shape[1] > 2 else None
-    noise, noise_flags = settle_noise(flux, variance, "var", options)
+    kind = "var" if variance is None else _stated_kind(table.names)
+    if kind == "sigma" and variance is not None and is_variance(flux, variance):
+        kind = "var"
+        if options.noise is None:
+            flags = [*flags, flag.VARIANCE_AS_ERROR]
+    noise, noise_flags = settle_noise(flux, variance, kind, options)
     if variance is not None and np.any(variance > 0):
         flags = flags + sedm.variance_flags(variance)
     yield Spectrum(
@@ -59,3 +66,9 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         flags=(*flags, *noise_flags),
         **sedm.facts(source, NAME, table.header),
     )
+
+
+def _stated_kind(names: tuple[str, ...]) -> str:
+    """What the noise is by a line of names; the variance without any, as pysedm writes it."""
+    layout = choose(names)
+    return "var" if layout is None or layout.noise is None else layout.noise_kind

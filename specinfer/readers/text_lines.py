@@ -51,6 +51,8 @@ _ALIASES = {
     "EXPOSURE": "EXPTIME",
     "Z": "REDSHIFT",
 }
+# Names that stay text even if they are all digits.
+_TEXT = ("OBJECT", "NAME", "TELESCOP", "REQ_ID", "OBJ_ID", "P60PRID", "PYSEDMV", "LPIPEVER")
 _KEPT = ("REQ_ID", "SNID", "GROUPS", "OBS_GROUP")
 
 
@@ -119,9 +121,10 @@ def header_facts(lines: Iterable[str]) -> dict[str, Any]:
         match = _FACT.match(bare) or _PLAIN_FACT.match(bare)
         if match is None or match.group(1).upper() in ("HISTORY", "COMMENT", "END"):
             continue
-        value = _value(match.group(2))
+        key = match.group(1).upper()
+        value = _value(match.group(2), key in _TEXT)
         if value is not None:
-            facts.setdefault(match.group(1).upper(), value)
+            facts.setdefault(key, value)
     for other, name in _ALIASES.items():
         if other in facts:
             facts.setdefault(name, facts[other])
@@ -159,9 +162,10 @@ def described_text(source: Source, name: str, header: dict[str, Any]) -> dict[st
 def column_names(line: str) -> list[str]:
     """The names in a line of column names, units in brackets left on them."""
     bare = _COMMENT.sub("", line).replace('"', "")
-    if "," in bare:
-        # pandas leaves the name of its row numbers empty.
-        return [name.strip() or "index" for name in bare.split(",")]
+    for mark in ",;":
+        if mark in bare:
+            # pandas leaves the name of its row numbers empty.
+            return [name.strip() or "index" for name in bare.split(mark)]
     return _NAME.findall(re.sub(r"\s+(?=[\[(])", "", bare))
 
 
@@ -186,8 +190,8 @@ def _first_row(lines: list[str]) -> int | None:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a row that is separated by commas, bars or white space."""
-    for mark in ",|":
+    """The cells of a row that is separated by commas, semicolons, bars or white space."""
+    for mark in ",;|":
         if mark in line:
             return [cell.strip() for cell in line.strip().strip("|").split(mark)]
     return line.split()
@@ -278,14 +282,16 @@ def _names(header: list[str], width: int) -> tuple[tuple[str, ...], str | None]:
     return (), None
 
 
-def _value(written: str) -> Any:
-    """A header value as a Python value; None if it is empty."""
+def _value(written: str, as_text: bool) -> Any:
+    """A header value as a Python value, or as text; None if it is empty."""
     if written.startswith("'") and "'" in written[1:]:
         # Quoted in the way of FITS: what follows is a remark, and the text stays text.
         return written[1 : written.index("'", 1)].strip() or None
     value = written.split(" / ", 1)[0].removesuffix(" /").strip().strip('"')
     if not value or value == "/":
         return None
+    if as_text:
+        return value
     if _INTEGER.match(value):
         return int(value)
     if _DECIMAL.match(value):
