@@ -111,7 +111,9 @@ def main() -> None:
     """Write the golden file of this version."""
     path = golden_path()
     if path.is_file():
-        raise SystemExit(f"{path.name} is there and stays: raise specinfer.preprocess.VERSION first")
+        raise SystemExit(
+            f"{path.name} is there and stays: raise specinfer.preprocess.VERSION first"
+        )
     config = Preprocessing()
     arrays: dict[str, Any] = {"settings": json.dumps(config.to_dict())}
     for name, (wavelength, flux, ivar) in (analytic_spectra() | example_spectra()).items():
