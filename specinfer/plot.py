@@ -184,7 +184,8 @@ def draw_classification(result: Classification, ax: Axes | None = None) -> Axes:
     low, high = ax.get_ylim()
     # Room for the names above the spectrum.
     ax.set_ylim(low, high + 0.44 * (high - low))
-    redshift = answer.redshift
+    # Where the lines are to be expected; the mean of an ambiguous p(z) is no such place.
+    redshift = answer.candidates[0].redshift
     lines = [
         (line.name, line.wavelength * (1.0 + redshift)) for line in lines_of(answer.class_name)
     ]
@@ -275,7 +276,7 @@ def _limits(values: FloatArray) -> tuple[float, float]:
 
 def _marked(result: Classification, answer: SpectraNetAnswer) -> list[float]:
     """Where the lines fall on the network's grid, which is at rest if z was given."""
-    factor = 1.0 if "Z_GIVEN" in answer.flags else 1.0 + answer.redshift
+    factor = 1.0 if "Z_GIVEN" in answer.flags else 1.0 + answer.candidates[0].redshift
     return [line.wavelength * factor for line in lines_of(answer.class_name)]
 
 

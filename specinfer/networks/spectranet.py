@@ -44,7 +44,8 @@ class SpectraNetAnswer:
         Classes that together hold the true one with the card's coverage, by falling
         probability; at least one.
     redshift : float
-        Mean of the main mode of p(z), or the redshift that was given.
+        Mean of p(z), of its main mode alone where that is clear; or the redshift that
+        was given.
     redshift_err : float or None
         1-sigma error; None if the redshift was given.
     phase, phase_err : float or None
@@ -52,7 +53,7 @@ class SpectraNetAnswer:
     candidates : tuple of Candidate
         The best three pairs of class and redshift.
     flags : tuple of str
-        LOW_SNR, LITTLE_COVERAGE, Z_GIVEN.
+        LOW_SNR, LITTLE_COVERAGE, Z_AMBIGUOUS, Z_GIVEN.
     coverage : float
         Share of the network's wavelength grid with usable pixels.
     embedding : ndarray, shape (E,)
@@ -282,6 +283,7 @@ class SpectraNet:
         flags = {
             "LOW_SNR": not spectrum.snr >= card.low_snr,
             "LITTLE_COVERAGE": coverage < card.min_coverage,
+            "Z_AMBIGUOUS": known is None and float(numbers.mode_mass[0]) < pdf.CLEAR_MODE,
             "Z_GIVEN": known is not None,
         }
         return SpectraNetAnswer(
@@ -354,7 +356,7 @@ def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -
 def _candidates(
     classes: Sequence[tuple[str, float]], modes: Sequence[tuple[float, float]]
 ) -> tuple[Candidate, ...]:
-    """The best pairs of class and redshift; the first is the answer itself."""
+    """The best pairs of class and redshift."""
     pairs = [
         Candidate(name, redshift, probability * mass)
         for name, probability in classes[:N_CANDIDATES]
