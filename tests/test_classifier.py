@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_model import fake_spectrum, make_graph, write_model
+from tiny_model import fake_spectrum, make_card, make_graph, write_model
 
 import specinfer
 from specinfer import Classifier, ModelError, Spectrum, UsageError, pdf
@@ -128,6 +128,18 @@ def test_flags_follow_the_card(classifier: Classifier) -> None:
     half = spectrum.wavelength < 5200
     short = Spectrum(spectrum.wavelength[half], spectrum.flux[half], spectrum.ivar[half])
     assert "LITTLE_COVERAGE" in classifier.classify(short).flags
+
+
+def test_a_flat_redshift_distribution_is_ambiguous(tmp_path: Path) -> None:
+    calibration = make_card()["calibration"] | {"redshift_temperature": 1000.0}
+    folder = write_model(tmp_path, calibration=calibration)
+    result = Classifier(str(folder), device="cpu").classify(fake_spectrum(1))
+    assert "Z_AMBIGUOUS" in result.flags
+    # Its redshift is the mean of p(z), and its error says that it is none.
+    centres = np.expm1(result.answer.ln1z)  # type: ignore[union-attr]
+    assert result.redshift == pytest.approx(np.median(centres), abs=0.02)
+    assert result.redshift_err is not None
+    assert result.redshift_err > 0.25 * np.ptp(centres)
 
 
 def test_phase_only_for_classes_that_have_one(classifier: Classifier) -> None:

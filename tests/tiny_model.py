@@ -61,7 +61,9 @@ def make_graph(metadata: dict[str, str], sizes: dict[str, int] | None = None) ->
     weights = []
     for name, size in sizes.items():
         # A smooth random layer answers to broad features rather than to the noise alone.
-        matrix = rng.normal(size=(2 * N_PIXELS, size)).astype(np.float32) * 0.05
+        # Its p(z) has one clear mode.
+        scale = 1.0 if name == "redshift_logits" else 0.05
+        matrix = rng.normal(size=(2 * N_PIXELS, size)).astype(np.float32) * scale
         weights.append(numpy_helper.from_array(matrix, name + "_w"))
         nodes.append(helper.make_node("MatMul", ["flat", name + "_w"], [name]))
     graph = helper.make_graph(
