@@ -37,9 +37,9 @@ def ciddor_index(vacuum: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("air", "vacuum"), LINES)
 def test_published_lines(air: float, vacuum: float) -> None:
-    # The published values have two or three decimals; 0.01 Angstrom is 0.5 km/s.
-    assert air_to_vacuum(np.array([air]))[0] == pytest.approx(vacuum, abs=0.01)
-    assert vacuum_to_air(np.array([vacuum]))[0] == pytest.approx(air, abs=0.01)
+    # H alpha is published to two decimals, the others to three.
+    assert air_to_vacuum(np.array([air]))[0] == pytest.approx(vacuum, abs=0.004)
+    assert vacuum_to_air(np.array([vacuum]))[0] == pytest.approx(air, abs=0.004)
 
 
 def test_helium_neon_laser() -> None:
@@ -48,11 +48,11 @@ def test_helium_neon_laser() -> None:
 
 
 def test_agrees_with_ciddor() -> None:
-    """Two formulae for the same air: within 0.3 km/s from the near ultraviolet to 1.1 micron."""
+    """Two formulae for the same air: within 0.03 km/s from the near ultraviolet to 1.1 micron."""
     vacuum = np.linspace(3000.0, 11000.0, 801)
     expected = vacuum / ciddor_index(vacuum)
-    assert np.max(np.abs(vacuum_to_air(vacuum) / expected - 1.0)) < 1e-6
-    assert np.max(np.abs(air_to_vacuum(expected) / vacuum - 1.0)) < 1e-6
+    assert np.max(np.abs(vacuum_to_air(vacuum) / expected - 1.0)) < 1e-7
+    assert np.max(np.abs(air_to_vacuum(expected) / vacuum - 1.0)) < 1e-7
 
 
 def test_round_trip() -> None:

@@ -178,6 +178,15 @@ def test_near_one_sigma_is_preferred() -> None:
         assert guess_noise(FLUX, values) == "sigma"
 
 
+def test_sigma_is_preferred_unless_another_fits_much_better() -> None:
+    """Errors of 4 on resampled pixels that scatter by a third of it: their root fits better."""
+    rng = np.random.default_rng(6)
+    flux = 100.0 + rng.normal(0.0, 4.0 / 3.0, 1001)
+    assert guess_noise(flux, 4.0 * SIGMA) == "sigma"
+    flux = 100.0 + rng.normal(0.0, 4.0, 1001)
+    assert guess_noise(flux, 16.0 * SIGMA) == "var"
+
+
 @pytest.mark.parametrize(
     "values",
     [
