@@ -102,7 +102,8 @@ def set_threshold(
     score = p[np.arange(label.size), label]
     order = np.argsort(-score, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
-    return float(score[order][np.searchsorted(share, coverage)])
+    # Rounding may leave the last share a little below 1.
+    return float(score[order][min(np.searchsorted(share, coverage), label.size - 1)])
 
 
 def calibrate(
