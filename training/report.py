@@ -194,7 +194,9 @@ def _calibration_error(trials: Trials) -> float:
 
 def _figure(trials: Trials, score: Callable[[Trials], float]) -> list[float] | None:
     """A value with its 95 % interval over objects; None where there is nothing to count."""
-    if not len(trials):
+    value = score(trials) if len(trials) else float("nan")
+    if np.isnan(value):
+        # None, not NaN: the card is JSON.
         return None
     low, high = bootstrap_interval(lambda rows: score(trials.take(rows)), trials.object)
-    return [round(float(x), 5) for x in (score(trials), low, high)]
+    return [round(float(x), 5) for x in (value, low, high)]

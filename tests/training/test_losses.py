@@ -6,8 +6,10 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="losses are PyTorch's (extra 'train')")
+pytest.importorskip("torch", reason="losses are PyTorch's (extra 'train')")
 pytest.importorskip("pyarrow", reason="the recipe imports the library (extra 'train')")
+
+import torch
 
 from training.config import Bins, OptimConfig
 from training.losses import binned_loss, class_loss, soft_bins
