@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from specinfer.pdf import (
+    CLEAR_MODE,
     MODE_HALF_WIDTH,
     mean_and_sigma,
     modes,
@@ -169,13 +170,25 @@ def test_point_estimate_of_a_gaussian(sigma: float) -> None:
     assert float(error) == pytest.approx(sigma, rel=0.1)
 
 
-def test_a_second_mode_moves_no_value_but_widens_the_error() -> None:
-    one = gaussian(0.2, 0.004)
-    two = 0.75 * one + 0.25 * gaussian(0.9, 0.004)
-    value, error = point_estimate(np.stack([one, two]), GRID)
-    np.testing.assert_allclose(value, 0.2, atol=0.1 * STEP)
-    assert error[0] < 0.005
-    assert error[1] > 0.3
+@pytest.mark.parametrize(("share", "clear"), [(0.0, True), (0.18, True), (0.25, False)])
+def test_a_second_mode(share: float, clear: bool) -> None:
+    """A clear mode is the answer; between two that count stands the mean."""
+    p = (1.0 - share) * gaussian(0.2, 0.004) + share * gaussian(0.9, 0.004)
+    value, error = point_estimate(p, GRID)
+    assert clear == (1.0 - share >= CLEAR_MODE)
+    expected = 0.2 if clear else (1.0 - share) * 0.2 + share * 0.9
+    assert float(value) == pytest.approx(expected, abs=0.1 * STEP)
+    # The error covers the second mode as soon as that holds more than the upper 16 %.
+    assert (float(error) > 0.3) == (share > 0.16)
+
+
+def test_the_mean_of_an_ambiguous_redshift_has_the_least_squared_error() -> None:
+    rng = np.random.default_rng(6)
+    p = 0.6 * gaussian(0.1, 0.01) + 0.4 * gaussian(0.7, 0.01)
+    truth = rng.choice(GRID, 4000, p=p)
+    value = float(point_estimate(p, GRID)[0])
+    other = float(modes(p, GRID, count=1).centre[0])
+    assert np.mean((truth - value) ** 2) < 0.7 * np.mean((truth - other) ** 2)
 
 
 def test_rows_of_a_batch_do_not_touch() -> None:
