@@ -54,15 +54,22 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the checkout, with ``+changes`` if the tree is not clean."""
+    """The commit of the checkout, with ``+changes`` if the tree is not clean.
+
+    ``unknown`` where git is not there or does not know the folder: a copy without its
+    history can be trained and exported, too.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -1,0 +1,72 @@
+"""Cards and weights vouch for each other; a card says which commit it came from."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("onnx", reason="the card is tied to an ONNX file (extra 'train')")
+
+from tiny_model import write_model
+
+from specinfer.errors import ModelError
+from specinfer.models import load_card, read_model
+from specinfer.networks import spectranet
+from training import card
+from training.paths import ROOT
+
+
+def load_checked(folder: Path) -> None:
+    """Load a model as the runtime does, to the check of its graph against the card."""
+    network = spectranet.load(load_card(str(folder)), device="cpu", threads=1)
+    assert network.checked_session is not None
+
+
+def test_a_written_card_is_one_that_the_runtime_takes(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    changed: dict[str, Any] = card.read_card(folder) | {"metrics": {"accuracy": [0.9, 0.8, 1.0]}}
+    before = (folder / "model.onnx").read_bytes()
+    card.write_card(folder, changed)
+    loaded = load_card(str(folder))
+    assert loaded.raw["metrics"] == {"accuracy": [0.9, 0.8, 1.0]}
+    # The graph carries the fingerprint of the new card.
+    assert read_model(loaded) != before
+    load_checked(folder)
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_writing_a_card_twice_changes_nothing(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    card.write_card(folder, card.read_card(folder))
+    once = {path.name: path.read_bytes() for path in folder.iterdir()}
+    card.write_card(folder, card.read_card(folder))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == once
+
+
+def test_a_card_edited_by_hand_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path)
+    card.write_card(folder, card.read_card(folder))
+    edited = card.read_card(folder) | {"metrics": {"accuracy": 1.0}}
+    (folder / "card.json").write_text(json.dumps(edited))
+    with pytest.raises(ModelError):
+        load_checked(folder)
+
+
+def test_commit_is_that_of_the_checkout() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this copy has no git history")
+    assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?|unknown", card.commit())
+
+
+def test_a_copy_without_history_has_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert card.commit() == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert card.commit() == "unknown"
