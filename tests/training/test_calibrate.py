@@ -80,8 +80,11 @@ def test_coverage_counts_objects_not_spectra() -> None:
     p = np.concatenate([np.tile([0.99, 0.01], (900, 1)), np.tile([0.3, 0.7], (100, 1))])
     label = np.zeros(1000, dtype=int)
     weight = np.concatenate([np.full(900, 1 / 900), np.ones(100)])
+    # The hard ones first: weights must follow their rows through the sorting.
+    p, weight = p[::-1], weight[::-1]
     assert set_threshold(p, label, np.ones(1000), 0.85) == pytest.approx(0.99)
     assert set_threshold(p, label, weight, 0.85) == pytest.approx(0.3)
+    assert set_threshold(p, label, weight, 0.009) == pytest.approx(0.99)
 
 
 @pytest.mark.parametrize("n", [7, 10, 999])
