@@ -9,9 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from specinfer.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CARD_SCHEMA = "specinfer.card/1"
 MODEL_DIR_VARIABLE = "SPECINFER_MODEL_DIR"
@@ -22,11 +26,19 @@ _REINSTALL = "reinstall specinfer or restore the folder"
 
 @dataclass(frozen=True)
 class Bins:
-    """Equally spaced bin centres: ``start + step * arange(size)``."""
+    """Equally spaced bins; `start` is the centre of the first."""
 
     start: float
     step: float
     size: int
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """Bin centres, shape (size,)."""
+        # Cards are also read by commands that need no numpy.
+        import numpy as np
+
+        return self.start + self.step * np.arange(self.size, dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-VERSION = 1
+VERSION = 2
 
 # A pixel wider than this many times its narrower neighbour distance stands next
 # to a gap (between arms, or where bad pixels were left out): it ends there.
@@ -250,17 +250,38 @@ def _kernel(n_coarse: int, step: float, width: float) -> tuple[FloatArray, Float
     return np.exp(-0.5 * (distance / width) ** 2), distance
 
 
-def _smooth(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> FloatArray:
+def _block_sums(flux: FloatArray, valid: BoolArray) -> FloatArray:
+    """Sum of the valid flux in each coarse pixel."""
+    return np.asarray(_blocks(np.where(valid, flux, 0.0)).sum(axis=-1))
+
+
+def _block_medians(flux: FloatArray, valid: BoolArray) -> FloatArray:
+    """Median of the valid flux in each coarse pixel and its two neighbours.
+
+    One broken pixel of the coarsest instrument (the SEDM's 25.6 Angstrom) fills most of a
+    coarse pixel, but less than half of three.
+    """
+    inner, seen = _blocks(flux), _blocks(valid)
+    pad = [(0, 0)] * (inner.ndim - 2) + [(1, 1), (0, 0)]
+    inner, seen = np.pad(inner, pad), np.pad(seen, pad)
+    three = [slice(None, -2), slice(1, -1), slice(2, None)]
+    return masked_median(
+        np.concatenate([inner[..., part, :] for part in three], axis=-1),
+        np.concatenate([seen[..., part, :] for part in three], axis=-1),
+    )
+
+
+def _blocks(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape((*values.shape[:-1], -1, _COARSE))
+
+
+def _regress(sums: FloatArray, counts: FloatArray, config: Preprocessing) -> FloatArray:
     """Local linear regression with a Gaussian kernel (Cleveland 1979, JASA 74, 829).
 
     Unlike a running mean it has no bias where the continuum is steep, at the ends
-    of the coverage and beside gaps.
+    of the coverage and beside gaps. `sums` and `counts` are those of the coarse pixels.
     """
-    shape = flux.shape[:-1]
-    blocks = (*shape, config.n_pixels // _COARSE, _COARSE)
-    counts = valid.reshape(blocks).sum(axis=-1).astype(np.float64)
-    sums = np.where(valid, flux, 0.0).reshape(blocks).sum(axis=-1)
-    kernel, distance = _kernel(blocks[-2], config.step, config.continuum_width)
+    kernel, distance = _kernel(counts.shape[-1], config.step, config.continuum_width)
     # K d and K d^2 as matrices; rows are the points where the line is evaluated.
     first = kernel * distance
     second = first * distance
@@ -297,10 +318,10 @@ def masked_median(values: FloatArray, valid: BoolArray) -> FloatArray:
 def fit_continuum(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> FloatArray:
     """The smooth continuum of spectra on the grid.
 
-    Two passes: the second is fitted to the flux clipped at four robust standard
-    deviations about the first, so that cosmic rays and strong narrow lines do not
-    pull it up. A spectrum that was already divided by its continuum gets a continuum
-    close to 1 and passes through unchanged.
+    Two passes: the first is fitted to running medians, the second to the flux clipped at
+    four robust standard deviations about the first, so that cosmic rays and strong narrow
+    lines do not pull it up, however strong they are. A spectrum that was already divided
+    by its continuum gets a continuum close to 1 and passes through unchanged.
 
     Parameters
     ----------
@@ -313,11 +334,12 @@ def fit_continuum(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> 
     ndarray, shape (..., n_pixels)
         Positive everywhere.
     """
-    first = _smooth(flux, valid, config)
+    counts = _blocks(valid).sum(axis=-1).astype(np.float64)
+    first = _regress(counts * _block_medians(flux, valid), counts, config)
     residual = flux - first
     scatter = 4.0 * _MAD_TO_SIGMA * masked_median(np.abs(residual), valid)[..., None]
     clipped = first + np.clip(residual, -scatter, scatter)
-    continuum = _smooth(clipped, valid, config)
+    continuum = _regress(_block_sums(clipped, valid), counts, config)
     level = masked_median(np.abs(continuum), valid)[..., None]
     floor = np.maximum(config.continuum_floor * level, np.finfo(np.float64).tiny)
     return np.maximum(continuum, floor)

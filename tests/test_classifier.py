@@ -12,7 +12,7 @@ import specinfer
 from specinfer import Classifier, ModelError, Spectrum, UsageError, pdf
 from specinfer.classifier import route
 from specinfer.models import load_card
-from specinfer.networks.spectranet import SpectraNet, bin_centres, load
+from specinfer.networks.spectranet import SpectraNet, load
 
 
 def numbers(result: specinfer.Classification) -> np.ndarray:
@@ -173,7 +173,7 @@ def test_numbers_are_those_of_the_logits(tiny: Path) -> None:
     p = np.exp(raw["class_logits"][0].astype(float) / 1.5)
     np.testing.assert_allclose(list(answer.probabilities.values()), p / p.sum(), rtol=1e-6)
     p_z = pdf.softmax(raw["redshift_logits"])
-    centre, sigma = pdf.point_estimate(p_z, bin_centres(card.redshift_bins))
+    centre, sigma = pdf.point_estimate(p_z, card.redshift_bins.centres)
     assert answer.redshift == pytest.approx(np.expm1(centre[0]), rel=1e-9)
     assert answer.redshift_err == pytest.approx((1 + answer.redshift) * sigma[0], rel=1e-9)
     assert answer.redshift_pdf.sum() == pytest.approx(1.0)

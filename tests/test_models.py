@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_model import make_card, write_model
 
 from specinfer import Classifier
 from specinfer.errors import ModelError
-from specinfer.models import card_fingerprint, find_models, load_card, read_model
+from specinfer.models import Bins, card_fingerprint, find_models, load_card, read_model
 
 
 def edit_card(folder: Path, **changes: Any) -> None:
@@ -144,3 +145,7 @@ def test_unknown_family_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path, family="gasnet9")
     with pytest.raises(ModelError, match="gasnet9"):
         Classifier(model=str(folder))
+
+
+def test_bin_centres() -> None:
+    np.testing.assert_allclose(Bins(-0.5, 0.25, 4).centres, [-0.5, -0.25, 0.0, 0.25])

@@ -326,23 +326,11 @@ def outlier_effect(axis: str, factor: float) -> float:
     return rms(change) / rms(clean.input[0][others])
 
 
+# Measured: 0.009 on the SEDM's axis and 0.003 on the fine one, at any height.
 @pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("factor", [3.0, 10.0, 30.0])
-def test_an_outlier_does_not_rescale_the_rest(axis: str, factor: float) -> None:
-    # Measured: 0.03, 0.06 and 0.11 on the SEDM's axis, half of that on the fine one.
-    assert outlier_effect(axis, factor) < 0.12
-
-
-@pytest.mark.parametrize("axis", AXES)
-@pytest.mark.xfail(
-    VERSION == 1,
-    strict=True,
-    reason="preprocessing version 1 clips its first continuum only after an outlier has pulled "
-    "it up: from about 100 times the continuum on, one pixel spoils the others (measured 0.85 "
-    "to 1.1); a fix changes the networks' input, so it takes version 2 and a new training",
-)
-def test_a_cosmic_ray_of_1000_does_not_rescale_the_rest(axis: str) -> None:
-    assert outlier_effect(axis, 1000.0) < 0.12
+@pytest.mark.parametrize("factor", [3.0, 30.0, 1e3, 1e6])
+def test_a_cosmic_ray_does_not_rescale_the_rest(axis: str, factor: float) -> None:
+    assert outlier_effect(axis, factor) < 0.02
 
 
 def test_strong_values_are_compressed_and_keep_their_order() -> None:

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from specinfer.models import Bins
+from specinfer.networks.spectranet import keep_possible, possible_redshifts
 from specinfer.pdf import softmax
+from training.archive.labels import CLASSES
 from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
 from training.predict import Outputs, predict
 from training.run import load_average, make_batches
-from training.simulate.draw import Batch
+from training.simulate.draw import Batch, redshift_limits
 from training.stream import CALIBRATION, step_rng
 
 app = typer.Typer(add_completion=False)
@@ -65,12 +68,9 @@ def class_nll(logits: FloatArray, label: NDArray[np.int64], temperature: float) 
     return float(-np.log(np.maximum(p, 1e-300)).mean())
 
 
-def binned_nll(
-    logits: FloatArray, values: FloatArray, start: float, step: float, temperature: float
-) -> float:
+def binned_nll(p: FloatArray, values: FloatArray, bins: Bins) -> float:
     """Mean negative log-likelihood of values under binned distributions, linear between bins."""
-    p = softmax(logits, temperature)
-    position = np.clip((values - start) / step, 0.0, p.shape[1] - 1.0)
+    position = np.clip((values - bins.start) / bins.step, 0.0, p.shape[1] - 1.0)
     index = np.minimum(position.astype(np.intp), p.shape[1] - 2)
     part = position - index
     rows = np.arange(values.size)
@@ -114,20 +114,26 @@ def calibrate(
     log1z = np.concatenate([b.log1z for b in batches])
     phase = np.concatenate([b.phase for b in batches])
     known = np.isfinite(phase)
-    z_bins, p_bins = recipe.redshift_bins, recipe.phase_bins
-    logits = [np.asarray(part, dtype=np.float64) for part in answer[:3]]
+    classes, redshifts, phases = (np.asarray(part, dtype=np.float64) for part in answer[:3])
+    bins = recipe.redshift_bins
+    possible = possible_redshifts(CLASSES, redshift_limits(bins.step), bins.centres)
+    temperature: dict[str, float] = {}
+
+    def redshift_loss(t: float) -> float:
+        p_class = softmax(classes, temperature["class"])
+        return binned_nll(keep_possible(softmax(redshifts, t), p_class, possible), log1z, bins)
+
+    # In this order: p(z) as it is served depends on p(class).
     losses: dict[str, Callable[[float], float]] = {
-        "class": lambda t: class_nll(logits[0], label, t),
-        "redshift": lambda t: binned_nll(logits[1], log1z, z_bins.start, z_bins.step, t),
-        "phase": lambda t: binned_nll(logits[2][known], phase[known], p_bins.start, p_bins.step, t),
+        "class": lambda t: class_nll(classes, label, t),
+        "redshift": redshift_loss,
+        "phase": lambda t: binned_nll(softmax(phases[known], t), phase[known], recipe.phase_bins),
     }
-    temperature = {
-        name: fit_temperature(loss)
-        for name, loss in track(losses.items(), "fitting", console=Console(stderr=True))
-    }
+    for name, loss in track(losses.items(), "fitting", console=Console(stderr=True)):
+        temperature[name] = fit_temperature(loss)
     _, inverse, counts = np.unique(objects, return_inverse=True, return_counts=True)
     threshold = set_threshold(
-        softmax(logits[0], temperature["class"]), label, 1.0 / counts[inverse], coverage
+        softmax(classes, temperature["class"]), label, 1.0 / counts[inverse], coverage
     )
     return {
         "class_temperature": temperature["class"],

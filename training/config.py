@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from specinfer.models import Bins
 from specinfer.preprocess import Preprocessing
 from training.architectures.spectranet import SpectraNetConfig
 from training.paths import ROOT
@@ -64,15 +65,6 @@ class OptimConfig:
     bfloat16: bool = True
     validate_every: int = 500
     validation_size: int = 4096
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Equally spaced bins; `start` is the centre of the first."""
-
-    start: float
-    step: float
-    size: int
 
 
 @dataclass(frozen=True)

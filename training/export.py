@@ -33,7 +33,7 @@ from training.parity import (
 )
 from training.paths import ROOT
 from training.run import load_average, make_batches, stages_of
-from training.simulate.draw import largest_redshift
+from training.simulate.draw import largest_redshift, redshift_limits
 from training.stream import VALIDATION, step_rng
 
 app = typer.Typer(add_completion=False)
@@ -129,15 +129,6 @@ def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any
     }
 
 
-def redshift_limits(recipe: Recipe) -> dict[str, float]:
-    """Largest redshift of each class in training, two bins added for the width of p(z)."""
-    margin = 2.0 * recipe.redshift_bins.step
-    return {
-        name: round(float(np.expm1(np.log1p(largest_redshift(name)) + margin)), 5)
-        for name in CLASSES
-    }
-
-
 def make_card(recipe: Recipe, run: Path, library: Library, network: SpectraNet) -> dict[str, Any]:
     """The card of a network that was not evaluated yet."""
     calibration = run / "calibration.json"
@@ -163,7 +154,7 @@ def make_card(recipe: Recipe, run: Path, library: Library, network: SpectraNet) 
         "preprocessing": grid.to_dict(),
         "redshift_bins": asdict(recipe.redshift_bins),
         "phase_bins": asdict(recipe.phase_bins),
-        "redshift_limits": redshift_limits(recipe),
+        "redshift_limits": redshift_limits(recipe.redshift_bins.step),
         "phase_classes": list(PHASE_CLASSES),
         "calibration": json.loads(calibration.read_text()),
         "flags": FLAGS,

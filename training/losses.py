@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.config import Bins, OptimConfig
+from specinfer.models import Bins
+from training.config import OptimConfig
 
 
 def soft_bins(values: Tensor, bins: Bins, sigma_bins: float) -> Tensor:

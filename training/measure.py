@@ -61,11 +61,6 @@ def rms(dz: FloatArray) -> float:
     return float(np.sqrt(np.mean(dz**2)))
 
 
-def bin_centres(start: float, step: float, size: int) -> FloatArray:
-    """Centres of equally spaced bins, shape (size,)."""
-    return start + step * np.arange(size)
-
-
 def relative_error(log1z: FloatArray, log1z_true: FloatArray) -> FloatArray:
     """(z - z_true) / (1 + z_true)."""
     return np.expm1(log1z - log1z_true)
@@ -76,9 +71,7 @@ def quick_scores(answer: Outputs, batches: Sequence[Batch], recipe: Recipe) -> d
     label = np.concatenate([b.label for b in batches])
     log1z = np.concatenate([b.log1z for b in batches])
     p = softmax(answer.class_logits)
-    bins = recipe.redshift_bins
-    grid = bin_centres(bins.start, bins.step, bins.size)
-    estimate, _ = point_estimate(softmax(answer.redshift_logits), grid)
+    estimate, _ = point_estimate(softmax(answer.redshift_logits), recipe.redshift_bins.centres)
     transient = GROUP_OF_CLASS[label] >= 0
     dz = relative_error(estimate, log1z)[transient]
     guess = p.argmax(axis=1)

@@ -126,6 +126,10 @@ class Run:
     def update(self, batch: Batch) -> dict[str, float]:
         """One optimiser step."""
         config = self.recipe.training
+        # Dropout's masks belong to the step, whether training was resumed or not.
+        torch.manual_seed(
+            int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0])
+        )
         self.model.train()
         rate = learning_rate(self.step, self.recipe)
         for group in self.optimizer.param_groups:
@@ -203,8 +207,12 @@ def main(
     kept = folder / "recipe.toml"
     if kept.is_file() and kept.read_text() != recipe.text:
         raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
+    kept_seed = folder / "seed.json"
+    chosen = {"seed": recipe.training.seed}
+    if kept_seed.is_file() and json.loads(kept_seed.read_text()) != chosen:
+        raise SystemExit(f"{folder} holds a run of another seed; give another --output")
     kept.write_text(recipe.text)
-    (folder / "seed.json").write_text(json.dumps({"seed": recipe.training.seed}))
+    kept_seed.write_text(json.dumps(chosen))
 
     run = Run(recipe, folder, device)
     validation = validation_batches(recipe, library)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from specinfer import pdf
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
-from specinfer.models import Bins, ModelCard, check_metadata, read_model
+from specinfer.models import ModelCard, check_metadata, read_model
 from specinfer.preprocess import Prepared, Preprocessing, prepare
 from specinfer.spectrum import Spectrum
 
@@ -128,13 +128,10 @@ class SpectraNet:
         self.session = session
         self.card = card
         self.config = Preprocessing.from_dict(card.preprocessing)
-        self.ln1z = bin_centres(card.redshift_bins)
-        self.days = bin_centres(card.phase_bins)
+        self.ln1z = card.redshift_bins.centres
+        self.days = card.phase_bins.centres
         self._has_phase = np.isin(card.classes, card.phase_classes)
-        # Which redshifts each class can have, (n_classes, NZ): a supernova at z = 1 or a
-        # star at z = 0.1 is not seen by anyone.
-        limit = np.array([card.redshift_limits.get(name, np.inf) for name in card.classes])
-        self._possible = (np.expm1(self.ln1z) <= limit[:, None]).astype(np.float64)
+        self._possible = possible_redshifts(card.classes, card.redshift_limits, self.ln1z)
 
     @cached_property
     def checked_session(self) -> Session:
@@ -237,10 +234,7 @@ class SpectraNet:
         calibration = self.card.calibration
         p_class = pdf.softmax(raw["class_logits"], calibration.class_temperature)
         p_z = pdf.softmax(raw["redshift_logits"], calibration.redshift_temperature)
-        # p(z) = sum over classes of p(class) p(z | class); what no likely class can have
-        # loses its weight. The floor keeps p(z) a distribution.
-        p_z = p_z * np.maximum(p_class @ self._possible, 1e-6)
-        p_z = p_z / p_z.sum(axis=-1, keepdims=True)
+        p_z = keep_possible(p_z, p_class, self._possible)
         p_phase = pdf.softmax(raw["phase_logits"], calibration.phase_temperature)
         centre, sigma = pdf.point_estimate(p_z, self.ln1z)
         modes = pdf.modes(p_z, self.ln1z, count=N_CANDIDATES)
@@ -319,9 +313,46 @@ class _Numbers:
     embedding: NDArray[np.float32]
 
 
-def bin_centres(bins: Bins) -> FloatArray:
-    """Bin centres of a card's bins, shape (size,)."""
-    return bins.start + bins.step * np.arange(bins.size, dtype=np.float64)
+def possible_redshifts(
+    classes: Sequence[str], limits: Mapping[str, float], ln1z: FloatArray
+) -> FloatArray:
+    """Which redshifts each class can have: a supernova at z = 1 is not seen by anyone.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    limits : mapping
+        Largest redshift of a class; classes without one have none.
+    ln1z : ndarray, shape (NZ,)
+        Bin centres in ln(1+z).
+
+    Returns
+    -------
+    ndarray, shape (n_classes, NZ)
+        1 where possible, else 0.
+    """
+    limit = np.array([limits.get(name, np.inf) for name in classes])
+    return (np.expm1(ln1z) <= limit[:, None]).astype(np.float64)
+
+
+def keep_possible(p_z: FloatArray, p_class: FloatArray, possible: FloatArray) -> FloatArray:
+    """Take from p(z) what no likely class can have: p(z) = sum of p(class) p(z | class).
+
+    Parameters
+    ----------
+    p_z : ndarray, shape (..., NZ)
+    p_class : ndarray, shape (..., n_classes)
+    possible : ndarray, shape (n_classes, NZ)
+        Of `possible_redshifts`.
+
+    Returns
+    -------
+    ndarray, shape (..., NZ)
+        Sums to 1.
+    """
+    # The floor keeps p(z) a distribution.
+    p_z = p_z * np.maximum(p_class @ possible, 1e-6)
+    return np.asarray(p_z / p_z.sum(axis=-1, keepdims=True))
 
 
 def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> SpectraNet:

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="the command loads a PyTorch run (extra 'train')")
 pytest.importorskip("pyarrow", reason="the command loads the library (extra 'train')")
 
+from specinfer.models import Bins
 from specinfer.pdf import softmax
 from training.calibrate import binned_nll, class_nll, fit_temperature, set_threshold
 
@@ -38,7 +39,9 @@ def test_known_redshift_temperature_is_recovered(truth: float) -> None:
     logits = -0.5 * ((grid - centre[:, None]) / sigma[:, None]) ** 2
     # softmax(logits / T) is a Gaussian of variance T sigma^2.
     values = rng.normal(centre, sigma * math.sqrt(truth))
-    found = fit_temperature(lambda t: binned_nll(logits, values, start, step, t))
+    found = fit_temperature(
+        lambda t: binned_nll(softmax(logits, t), values, Bins(start, step, size))
+    )
     assert found == pytest.approx(truth, rel=0.05)
 
 
@@ -57,10 +60,12 @@ def test_class_nll_is_the_definition() -> None:
 
 
 def test_binned_nll_is_linear_between_bins_and_holds_at_the_ends() -> None:
-    logits = np.log([[0.2, 0.6, 0.2]])
+    shares = np.array([[0.2, 0.6, 0.2]])
     at = {-0.3: 0.2, 0.0: 0.2, 0.5: 0.4, 1.0: 0.6, 1.75: 0.3, 2.0: 0.2, 7.0: 0.2}
     for value, p in at.items():
-        assert binned_nll(logits, np.array([value]), 0.0, 1.0, 1.0) == pytest.approx(-math.log(p))
+        assert binned_nll(shares, np.array([value]), Bins(0.0, 1.0, 3)) == pytest.approx(
+            -math.log(p)
+        )
 
 
 @pytest.mark.parametrize("coverage", [0.68, 0.9, 0.99])

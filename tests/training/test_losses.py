@@ -11,7 +11,8 @@ pytest.importorskip("pyarrow", reason="the recipe imports the library (extra 'tr
 
 import torch
 
-from training.config import Bins, OptimConfig
+from specinfer.models import Bins
+from training.config import OptimConfig
 from training.losses import binned_loss, class_loss, soft_bins
 
 BINS = Bins(-0.005, 0.0025, 200)

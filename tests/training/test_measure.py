@@ -11,7 +11,6 @@ pytest.importorskip("pyarrow", reason="training.measure imports the library (ext
 from training.archive.labels import CLASSES
 from training.measure import (
     balanced_accuracy,
-    bin_centres,
     bootstrap_interval,
     nmad,
     relative_error,
@@ -87,10 +86,6 @@ def test_relative_error_is_dz_over_1_plus_z() -> None:
     z, truth = np.array([0.11, 0.05, 2.0]), np.array([0.1, 0.05, 1.0])
     answer = relative_error(np.log1p(z), np.log1p(truth))
     np.testing.assert_allclose(answer, (z - truth) / (1.0 + truth))
-
-
-def test_bin_centres() -> None:
-    np.testing.assert_allclose(bin_centres(-0.5, 0.25, 4), [-0.5, -0.25, 0.0, 0.25])
 
 
 def test_interval_covers_the_truth_as_often_as_stated() -> None:

@@ -218,11 +218,6 @@ def test_an_interrupted_command_goes_on(tmp_path: Path, inputs: tuple[Path, Path
     assert_same_weights(at_once, trained(recipe, tmp_path / "often"))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the state of the random generator behind dropout is not in the checkpoint: a "
-    "resumed run draws other masks (training/train.py; not touched while a network is trained)",
-)
 def test_dropout_does_not_make_a_resumed_run_another(
     tmp_path: Path, inputs: tuple[Path, Path]
 ) -> None:
@@ -257,11 +252,6 @@ def test_a_changed_recipe_is_refused(tmp_path: Path, inputs: tuple[Path, Path]) 
     assert_same_weights(before, after)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="another --seed than that of the checkpoint is taken without a word, and seed.json "
-    "overwritten (training/train.py; not touched while a network is trained)",
-)
 def test_a_changed_seed_is_refused(tmp_path: Path, inputs: tuple[Path, Path]) -> None:
     recipe = write_recipe(tmp_path / "tiny.toml", inputs)
     trained(recipe, tmp_path / "run", "--stop-after", "0", "--seed", "5")

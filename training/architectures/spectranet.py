@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +102,7 @@ class SpectraNet(nn.Module):
         )
         self.stem_norm = nn.BatchNorm1d(w[0])
         self.stages = nn.ModuleList(
-            Stage(before, after, config.kernel) for before, after in zip(w[:-1], w[1:], strict=True)
+            Stage(before, after, config.kernel) for before, after in pairwise(w)
         )
         length = config.n_pixels // 32
         self.squeeze = nn.Conv1d(w[-1], 24, 1)

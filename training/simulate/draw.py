@@ -66,6 +66,17 @@ def largest_redshift(name: str) -> float:
     return _GALACTIC_Z if name in _GALACTIC else Z_MAX.get(name, _Z_MAX_OTHER)
 
 
+def redshift_limits(step: float) -> dict[str, float]:
+    """Largest redshift of each class in training, two bins of `step` in ln(1+z) added.
+
+    The margin leaves room for the width of p(z).
+    """
+    return {
+        name: round(float(np.expm1(np.log1p(largest_redshift(name)) + 2.0 * step)), 5)
+        for name in CLASSES
+    }
+
+
 class RowSampler:
     """Draws library rows: class, then object, then spectrum.
 
