@@ -103,7 +103,8 @@ def test_text_twin_has_the_same_redshift(classifier: Classifier, truth: Truth) -
 def test_text_twin_has_the_same_probabilities(classifier: Classifier, truth: Truth) -> None:
     fits, text = (answer_of(classifier, truth, kind) for kind in ("fits", "txt"))
     assert fits.probabilities is not None
-    assert text.probabilities == pytest.approx(fits.probabilities, abs=1e-4)
+    # Four significant digits of the flux move a probability by a few 1e-4.
+    assert text.probabilities == pytest.approx(fits.probabilities, abs=1e-3)
 
 
 @every_example

@@ -34,7 +34,7 @@ class Conditions:
     Parameters
     ----------
     snr : (float, float)
-        Range of the median signal-to-noise ratio a pixel, log-uniform.
+        Range of the mean signal-to-noise ratio a pixel, log-uniform.
     host_share : float
         Share of the transients that get host light.
     host_range : (float, float)
