@@ -24,6 +24,9 @@ class DataConfig:
     ----------
     library, split : str
         Paths relative to the checkout.
+    contradicted : str
+        The list of `training.archive.contradictions`, whose rows are left out of everything;
+        empty for none.
     class_power : float
         See `training.simulate.draw.RowSampler`.
     slit_share : float
@@ -34,6 +37,7 @@ class DataConfig:
 
     library: str = "runs/library.npz"
     split: str = "training/splits/transients-1.json"
+    contradicted: str = "training/splits/contradicted-1.json"
     class_power: float = 0.5
     slit_share: float = 0.25
     far_quasars: float = 0.1

@@ -14,14 +14,14 @@ from rich.table import Table
 from specinfer.models import load_card
 from specinfer.networks import spectranet
 from training.archive.library import Library, library_hash
-from training.archive.split import read_split, rows_of
 from training.card import read_card, write_card
 from training.config import Recipe, read_recipe, resolve
 from training.model_readme import COMMAND, write_readme
 from training.paths import ROOT
 from training.report import baselines, by_class, by_snr, confusion, figures
+from training.run import usable_rows
 from training.stream import TEST, step_rng
-from training.trials import draw_by_object, natural_trials, observed_rows, sedm_trials
+from training.trials import draw_by_object, natural_trials, sedm_trials
 
 app = typer.Typer(add_completion=False)
 
@@ -52,7 +52,7 @@ def evaluate(
     console : Console
     """
     network = spectranet.load(load_card(str(folder)), device="cpu")
-    rows = observed_rows(library, rows_of(library, read_split(resolve(recipe.data.split)), part))
+    rows = usable_rows(recipe, library, part)
     started = time.monotonic()
     trials = {}
     for index, (name, host_share) in enumerate((("sedm", 0.0), ("sedm_host", 1.0))):

@@ -14,13 +14,12 @@ from rich.console import Console
 
 from training.archive.labels import CLASSES
 from training.archive.library import Library
-from training.archive.split import read_split, rows_of
 from training.config import read_recipe, resolve
 from training.paths import ROOT
+from training.run import usable_rows
 from training.simulate.draw import host_rows
 from training.simulate.instruments import sedm
 from training.simulate.transients import Simulator
-from training.trials import observed_rows
 
 app = typer.Typer(add_completion=False)
 FloatArray = NDArray[np.float64]
@@ -112,7 +111,7 @@ def main(
     """
     recipe = read_recipe(config)
     library = Library.load(resolve(recipe.data.library))
-    rows = observed_rows(library, rows_of(library, read_split(resolve(recipe.data.split)), "test"))
+    rows = usable_rows(recipe, library, "test")
     simulator = Simulator(library, host_rows(library, rows))
     rng = np.random.default_rng(seed)
     truth = ["file,class,redshift,phase,snr,source_object,source"]

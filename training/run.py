@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training.architectures.spectranet import SpectraNet
+from training.archive.contradictions import denied_rows
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
 from training.config import Recipe, read_recipe, resolve
@@ -17,9 +20,33 @@ from training.simulate.draw import BatchMaker, host_rows
 CHECKPOINT = "checkpoint.pt"
 
 
+# Not an observed object but a model fitted to SN 1999em, which is in the training part.
+NOT_OBSERVED = ("theory99em",)
+
+
+def usable_rows(recipe: Recipe, library: Library, part: str) -> NDArray[np.intp]:
+    """Rows of a part that a network may learn from, or be measured on.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Names the split and the list of contradicted redshifts.
+    library : Library
+    part : {"train", "validation", "test"}
+
+    Returns
+    -------
+    ndarray of int
+    """
+    rows = rows_of(library, read_split(resolve(recipe.data.split)), part)
+    if recipe.data.contradicted:
+        rows = rows[~np.isin(rows, denied_rows(library, resolve(recipe.data.contradicted)))]
+    return rows[~np.isin(library.object[rows], NOT_OBSERVED)]
+
+
 def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
     """The maker of simulated batches from one part of the split."""
-    rows = rows_of(library, read_split(resolve(recipe.data.split)), part)
+    rows = usable_rows(recipe, library, part)
     return BatchMaker(
         library,
         rows,

@@ -23,8 +23,6 @@ FloatArray = NDArray[np.float64]
 # Largest redshift of the trials on the SEDM, a class: what a 1.5-m telescope sees.
 SEDM_Z_MAX = {"SLSN-I": 0.5, "TDE": 0.3, "AGN/QSO": 1.0, "Galaxy": 0.3, "Star": 0.0, "CV": 0.0}
 _SEDM_Z_MAX_OTHER = 0.2
-# Not an observed object but a model fitted to SN 1999em, which is in the training part.
-NOT_OBSERVED = ("theory99em",)
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,6 @@ class Trials:
                 for name, value in vars(self).items()
             }
         )
-
-
-def observed_rows(library: Library, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Rows of objects that somebody observed."""
-    return rows[~np.isin(library.object[rows], NOT_OBSERVED)]
 
 
 def draw_by_object(

@@ -16,6 +16,7 @@ from training.paths import ROOT
 
 COMMANDS = (
     "training.archive.__main__",
+    "training.archive.contradictions",
     "training.train",
     "training.calibrate",
     "training.export",

@@ -12,10 +12,10 @@ pytest.importorskip("pyarrow", reason="the simulator draws from the library (ext
 
 from tiny_training import CENTRES, QUIET, line, make_library
 
-from training.archive.library import GRID_PIXELS
+from training.archive.library import GRID_PIXELS, smooth_library
 from training.simulate.draw import host_rows
 from training.simulate.instruments import Instrument, make_instrument, sedm
-from training.simulate.transients import Conditions, Observed, Simulator, smooth_library
+from training.simulate.transients import Conditions, Observed, Simulator
 
 FloatArray = NDArray[np.float64]
 FLAT = np.ones(GRID_PIXELS)

@@ -12,12 +12,14 @@ pytest.importorskip("pyarrow", reason="the library is built with pyarrow, of the
 
 from tiny_training import N_OBJECTS, N_SPECTRA, make_library, tiny_library
 
+from training.archive.contradictions import denied_rows
 from training.archive.labels import CLASSES
 from training.archive.library import GRID_PIXELS, Library, build_library, library_hash
 from training.archive.split import PARTS, make_split, read_split, rows_of, split_hash
 from training.paths import ROOT
 
 STORED = ROOT / "training" / "splits" / "transients-1.json"
+CONTRADICTED = ROOT / "training" / "splits" / "contradicted-1.json"
 
 
 def library_of(counts: dict[str, int]) -> Library:
@@ -139,6 +141,10 @@ def test_stored_split_is_that_of_the_archive(shared_data: Path) -> None:
     cards = (ROOT / "exported_models").glob("*/card.json")
     hashes = {json.loads(path.read_text())["training"]["library_sha256"] for path in cards}
     assert hashes == {library_hash(library)}
+    # The list of denied redshifts was made for this library.
+    denied = denied_rows(library, CONTRADICTED)
+    assert 0 < denied.size < 0.005 * len(library)
+    assert not library.flattened[denied].any()
     # A rest-frame grid: Si II 6150 absorption of a type Ia at maximum is where it belongs.
     early = (library.label == 0) & (np.abs(library.phase) < 4) & ~library.flattened
     grid = np.exp(np.linspace(np.log(900.0), np.log(11000.0), GRID_PIXELS + 1))

@@ -42,6 +42,7 @@ n_pixels = 256
 [data]
 library = {library}
 split = {split}
+contradicted = ""
 
 [network]
 n_pixels = 256

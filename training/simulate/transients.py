@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from specinfer.preprocess import log_edges
 from training.archive.labels import CLASSES
-from training.archive.library import GRID_MAX, GRID_MIN, GRID_PIXELS, Library
+from training.archive.library import GRID_MAX, GRID_MIN, GRID_PIXELS, Library, smooth_library
 from training.simulate.instruments import SEDM_RESOLUTION, Instrument
 
 FloatArray = NDArray[np.float64]
@@ -218,31 +218,6 @@ class Simulator:
 
 
 _N_TRANSIENT = CLASSES.index("AGN/QSO")
-
-
-def smooth_library(
-    flux: NDArray[np.float32], good: NDArray[np.bool_], resolution: float
-) -> NDArray[np.float32]:
-    """Convolve library rows to a resolving power, leaving bad pixels out.
-
-    Constant lambda/FWHM is a constant width in ln(lambda): one Gaussian for all.
-    """
-    sigma = 1.0 / resolution / 2.3548 / _STEP
-    half = int(np.ceil(4.0 * sigma))
-    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
-    length = flux.shape[1] + 2 * half
-    transform = np.fft.rfft(kernel, length)
-    smoothed = np.empty_like(flux)
-    for start in range(0, flux.shape[0], 512):
-        block = slice(start, start + 512)
-        mask = good[block].astype(np.float64)
-        top = np.fft.irfft(np.fft.rfft(flux[block] * mask, length) * transform, length)
-        bottom = np.fft.irfft(np.fft.rfft(mask, length) * transform, length)
-        part = slice(half, half + flux.shape[1])
-        smoothed[block] = np.where(
-            good[block], top[:, part] / np.maximum(bottom[:, part], 1e-6), 0.0
-        )
-    return smoothed
 
 
 def _cumulative(values: NDArray[np.generic]) -> FloatArray:
