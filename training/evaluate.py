@@ -16,7 +16,7 @@ from specinfer.networks import spectranet
 from training.archive.library import Library, library_hash
 from training.card import read_card, write_card
 from training.config import Recipe, read_recipe, resolve
-from training.model_readme import COMMAND, write_readme
+from training.model_readme import COMMAND, write_readme, write_summary
 from training.paths import ROOT
 from training.report import baselines, by_class, by_snr, confusion, figures
 from training.run import usable_rows
@@ -26,6 +26,8 @@ from training.trials import draw_by_object, natural_trials, sedm_trials
 app = typer.Typer(add_completion=False)
 
 SNR = (4.0, 40.0)
+# The model whose figures stand in the project's README.
+SUMMARISED = "spectranet"
 
 
 def evaluate(
@@ -125,13 +127,13 @@ def main(
     count: Annotated[int, typer.Option(help="Simulated spectra of each kind.")] = 6000,
     seed: Annotated[int, typer.Option(help="Seed of the trials.")] = 1,
     write: Annotated[
-        bool, typer.Option(help="Write the figures into the card and README.")
+        bool, typer.Option(help="Write the figures into the card and READMEs.")
     ] = False,
 ) -> None:
     """Measure an exported network on objects that it has never seen.
 
     Every spectrum goes through the runtime (preprocessing, onnxruntime, calibration), as
-    on the telescope. With --write the figures go into card.json and the README.
+    on the telescope. With --write the figures go into card.json and the READMEs.
 
     Example: python -m training.evaluate exported_models/spectranet --write
     """
@@ -147,6 +149,8 @@ def main(
         card["metrics"] = metrics
         write_card(folder, card)
         write_readme(folder)
+        if folder.resolve() == ROOT / "exported_models" / SUMMARISED:
+            write_summary(ROOT / "README.md", card)
         console.print(f"written to {folder / 'card.json'} and README.md")
 
 

@@ -1,4 +1,7 @@
-"""The model card for people: README.md of a model folder, made from card.json."""
+"""The model card for people: README.md of a model folder, made from card.json.
+
+The project's own README shows a few of the figures, between two marks.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,62 @@ _FIGURES = {
     "set_size": "classes in a prediction set",
     "calibration_error": "expected calibration error",
 }
+
+
+_SUMMARY = (
+    "three_way_accuracy",
+    "ia_recall",
+    "ia_false_positive_rate",
+    "redshift_rms",
+    "redshift_nmad",
+    "set_coverage",
+)
+_MARKS = ("<!-- figures -->", "<!-- /figures -->")
+
+
+def summary(card: dict[str, Any]) -> str:
+    """A few figures of a card as Markdown, with the command that measured them."""
+    metrics = card["metrics"]
+    main, host, real = (metrics[kind] for kind in ("sedm", "sedm_host", "as_observed"))
+    lines = [
+        f"| {metrics['part']} objects, 95 % intervals over objects | SEDM-like | with host light "
+        "| as observed |",
+        "| --- | --- | --- | --- |",
+        f"| spectra / objects | {' | '.join(_counts(block) for block in (main, host, real))} |",
+    ]
+    for key in _SUMMARY:
+        cells = " | ".join(_cell(block[key]) for block in (main, host, real))
+        lines.append(f"| {_FIGURES[key]} | {cells} |")
+    base = metrics["baselines"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "SEDM-like: simulated from spectra of objects that took no part in training or "
+            "calibration, SNR 4-40, redshift unknown; with host light: 0-70 % of it galaxy; as "
+            "observed: the archive's own spectra. An answer that looks at no pixel has a three-way "
+            f"accuracy of {base['three_way_constant']:.3f} and a redshift RMS of "
+            f"{base['redshift_rms_constant']:.3f}. Measured by",
+            "",
+            "```bash",
+            metrics["command"],
+            "```",
+        ]
+    )
+
+
+def write_summary(path: Path, card: dict[str, Any]) -> None:
+    """Put the summary of a card between the marks of a README."""
+    text = path.read_text()
+    start, end = (text.index(mark) for mark in _MARKS)
+    text = text[: start + len(_MARKS[0])] + "\n" + summary(card) + "\n" + text[end:]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _counts(block: dict[str, Any]) -> str:
+    return f"{block['n_spectra']:,} / {block['n_objects']}"
 
 
 def write_readme(folder: Path) -> None:

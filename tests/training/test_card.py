@@ -17,6 +17,7 @@ from specinfer.errors import ModelError
 from specinfer.models import load_card, read_model
 from specinfer.networks import spectranet
 from training import card
+from training.model_readme import summary, write_summary
 from training.paths import ROOT
 
 
@@ -70,3 +71,22 @@ def test_a_copy_without_history_has_no_commit(
     assert card.commit() == "unknown"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert card.commit() == "unknown"
+
+
+def test_the_readme_shows_the_figures_of_the_card() -> None:
+    shipped = json.loads((ROOT / "exported_models" / "spectranet" / "card.json").read_text())
+    assert shipped["metrics"]["part"] == "test"
+    assert summary(shipped) in (ROOT / "README.md").read_text()
+
+
+def test_the_summary_replaces_what_stands_between_its_marks(tmp_path: Path) -> None:
+    shipped = json.loads((ROOT / "exported_models" / "spectranet" / "card.json").read_text())
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
+    for _ in range(2):
+        write_summary(readme, shipped)
+        text = readme.read_text()
+        assert text.startswith("before\n<!-- figures -->\n| test objects")
+        assert text.endswith("```\n<!-- /figures -->\nafter\n")
+        assert "old" not in text
+        assert text.count("| --- |") == 1
