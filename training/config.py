@@ -29,18 +29,25 @@ class DataConfig:
         empty for none.
     class_power : float
         See `training.simulate.draw.RowSampler`.
+    other_share : float
+        Share of all spectra that show no transient (AGN/QSO, CV, galaxy, star);
+        0 for what `class_power` gives.
     slit_share : float
         Share of each batch that is seen by a slit spectrograph, not the SEDM.
     far_quasars : float
         Share of the AGN/QSO rows that may be moved beyond a redshift of 1.
+    sedm_depth : bool
+        SEDM spectra keep to redshifts at which a 1.5-m telescope sees their class.
     """
 
     library: str = "runs/library.npz"
     split: str = "training/splits/transients-1.json"
     contradicted: str = "training/splits/contradicted-1.json"
     class_power: float = 0.5
+    other_share: float = 0.0
     slit_share: float = 0.25
     far_quasars: float = 0.1
+    sedm_depth: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
         recipe.data.class_power,
         recipe.data.slit_share,
         recipe.data.far_quasars,
+        recipe.data.sedm_depth,
+        recipe.data.other_share,
     )
 
 

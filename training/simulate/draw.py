@@ -27,9 +27,24 @@ Z_MAX = {
     "AGN/QSO": 3.9,
 }
 _Z_MAX_OTHER = 0.3
+# The same for the SEDM alone: where the brightest of a class is of magnitude 20.5 (peak
+# magnitudes of Richardson et al. 2014, AJ 147, 118; SLSN-I: Quimby et al. 2018, ApJ 855, 2).
+SEDM_Z_MAX = {
+    "SN Ia": 0.3,
+    "SLSN-I": 0.7,
+    "TDE": 0.4,
+    "SN IIn": 0.35,
+    "SN Ibn": 0.3,
+    "SN Ic-BL": 0.3,
+    "Galaxy": 0.4,
+    "AGN/QSO": 3.9,
+}
+_SEDM_Z_MAX_OTHER = 0.25
 # Stars and CVs move with Galactic velocities.
 _GALACTIC = ("Star", "CV")
 _GALACTIC_Z = 0.002
+# Classes without a transient.
+OTHER_CLASSES = tuple(CLASSES.index(name) for name in ("AGN/QSO", "CV", "Galaxy", "Star"))
 # Rows need this much valid grid after the shift, or they are drawn again.
 MIN_COVERAGE = 0.22
 _MAX_DRAWS = 100
@@ -90,9 +105,17 @@ class RowSampler:
         Rows that may be drawn.
     power : float
         0 balances the classes, 1 keeps the natural frequencies of objects.
+    other_share : float
+        If above 0, the classes that are no transients have this share of the draws.
     """
 
-    def __init__(self, library: Library, rows: NDArray[np.intp], power: float = 0.5) -> None:
+    def __init__(
+        self,
+        library: Library,
+        rows: NDArray[np.intp],
+        power: float = 0.5,
+        other_share: float = 0.0,
+    ) -> None:
         weight = np.zeros(rows.size)
         self.rows = rows
         self.class_share = np.zeros(len(CLASSES))
@@ -107,6 +130,12 @@ class RowSampler:
             self.class_share[index] = share
             each = counts[inverse] ** -0.5
             weight[mine] = share * each / each.sum()
+        if other_share > 0:
+            other = np.isin(np.arange(len(CLASSES)), OTHER_CLASSES)
+            for group, total in ((other, other_share), (~other, 1.0 - other_share)):
+                factor = total / self.class_share[group].sum()
+                self.class_share[group] *= factor
+                weight[group[library.label[rows]]] *= factor
         self.cumulative = np.cumsum(weight / weight.sum())
         self.class_share /= self.class_share.sum()
 
@@ -118,17 +147,23 @@ class RowSampler:
 
 
 def draw_redshifts(
-    library: Library, rows: NDArray[np.intp], far_quasars: float, rng: np.random.Generator
+    library: Library,
+    rows: NDArray[np.intp],
+    far_quasars: float,
+    rng: np.random.Generator,
+    *,
+    sedm_depth: bool = False,
 ) -> FloatArray:
     """Redshifts for training: broad, and not what the class would give away.
 
     Extragalactic rows: a tenth at rest (for ``--redshift``), two thirds uniform in 0-0.2,
     the rest uniform in ln(1+z) up to the class's limit. AGN/QSO: uniform in 0-1, but
     `far_quasars` of them uniform in ln(1+z) up to the limit. Stars and CVs: Galactic
-    velocities.
+    velocities. With `sedm_depth` the limits are those of the SEDM.
     """
     names = np.array(CLASSES)[library.label[rows]]
-    z_max = np.array([Z_MAX.get(name, _Z_MAX_OTHER) for name in names])
+    limits, other = (SEDM_Z_MAX, _SEDM_Z_MAX_OTHER) if sedm_depth else (Z_MAX, _Z_MAX_OTHER)
+    z_max = np.array([limits.get(name, other) for name in names])
     quasar = names == "AGN/QSO"
     kind = rng.random(rows.size)
     near = rng.uniform(0.0, np.where(quasar, 1.0, 0.2))
@@ -156,7 +191,10 @@ class BatchMaker:
     slit_share : float
         Share of each batch that is seen by a slit spectrograph, not the SEDM.
     far_quasars : float
-        See `draw_redshifts`.
+    sedm_depth : bool
+        See `draw_redshifts`; the depth is for SEDM spectra alone.
+    other_share : float
+        See `RowSampler`.
     """
 
     def __init__(
@@ -169,14 +207,17 @@ class BatchMaker:
         power: float,
         slit_share: float,
         far_quasars: float,
+        sedm_depth: bool = False,
+        other_share: float = 0.0,
     ) -> None:
         self.library = library
         self.simulator = Simulator(library, hosts)
-        self.sampler = RowSampler(library, rows, power)
+        self.sampler = RowSampler(library, rows, power, other_share)
         self.preprocessing = preprocessing
         self.conditions = conditions
         self.slit_share = slit_share
         self.far_quasars = far_quasars
+        self.sedm_depth = sedm_depth
         self.sedm = sedm()
 
     def make(self, size: int, rng: np.random.Generator) -> Batch:
@@ -196,7 +237,13 @@ class BatchMaker:
                 return _take(_concatenate(made), size)
             extra = int((size - count) * 1.15) + 4
             rows = self.sampler.draw(extra, rng)
-            redshift = draw_redshifts(self.library, rows, self.far_quasars, rng)
+            redshift = draw_redshifts(
+                self.library,
+                rows,
+                self.far_quasars,
+                rng,
+                sedm_depth=self.sedm_depth and instrument is self.sedm,
+            )
             observed = self.simulator.observe(rows, redshift, instrument, self.conditions, rng)
             part = to_batch(self.library, rows, observed, self.preprocessing)
             made.append(part)
