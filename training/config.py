@@ -30,7 +30,7 @@ class DataConfig:
     class_power : float
         See `training.simulate.draw.RowSampler`.
     other_share : float
-        Share of all spectra that show no transient (AGN/QSO, CV, galaxy, star);
+        Share of what is no extragalactic transient (AGN/QSO, CV, galaxy, star);
         0 for what `class_power` gives.
     slit_share : float
         Share of each batch that is seen by a slit spectrograph, not the SEDM.

@@ -21,8 +21,8 @@ from training.simulate.transients import Conditions, Observed, Simulator
 FloatArray = NDArray[np.float64]
 
 # Largest redshift of the trials on the SEDM, a class: what a 1.5-m telescope sees.
-SEDM_Z_MAX = {"SLSN-I": 0.5, "TDE": 0.3, "AGN/QSO": 1.0, "Galaxy": 0.3, "Star": 0.0, "CV": 0.0}
-_SEDM_Z_MAX_OTHER = 0.2
+TRIAL_Z_MAX = {"SLSN-I": 0.5, "TDE": 0.3, "AGN/QSO": 1.0, "Galaxy": 0.3, "Star": 0.0, "CV": 0.0}
+_TRIAL_Z_MAX_OTHER = 0.2
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def sedm_redshifts(
     library: Library, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> FloatArray:
     """Uniform between 0 and what the SEDM sees of the class."""
-    top = [SEDM_Z_MAX.get(CLASSES[label], _SEDM_Z_MAX_OTHER) for label in library.label[rows]]
+    top = [TRIAL_Z_MAX.get(CLASSES[label], _TRIAL_Z_MAX_OTHER) for label in library.label[rows]]
     return rng.uniform(0.0, 1.0, rows.size) * np.array(top)
 
 

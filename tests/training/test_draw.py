@@ -16,6 +16,8 @@ from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import GRID_PIXELS, Library
 from training.simulate.draw import (
     MIN_COVERAGE,
+    OTHER_CLASSES,
+    SEDM_Z_MAX,
     Z_MAX,
     BatchMaker,
     RowSampler,
@@ -56,6 +58,31 @@ def test_classes_are_balanced_as_documented(uneven: Library, power: float) -> No
         assert np.mean(labels == CLASSES.index(name)) == pytest.approx(expected, abs=0.015)
         assert sampler.class_share[CLASSES.index(name)] == pytest.approx(expected)
     assert sampler.class_share.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.6])
+def test_what_is_no_transient_has_its_share(everything: Library, share: float) -> None:
+    sampler = RowSampler(everything, np.arange(len(everything)), 0.5, share)
+    labels = everything.label[sampler.draw(20000, np.random.default_rng(1))]
+    other = np.isin(labels, OTHER_CLASSES)
+    assert other.mean() == pytest.approx(share, abs=0.015)
+    assert sampler.class_share[list(OTHER_CLASSES)].sum() == pytest.approx(share)
+    # Inside both groups nothing changes: one object a class here.
+    assert np.ptp(np.bincount(labels[~other])[: other.size]) < 400
+    assert {CLASSES[i] for i in OTHER_CLASSES} == {"AGN/QSO", "CV", "Galaxy", "Star"}
+
+
+@pytest.mark.parametrize("name", [c for c in CLASSES if c not in ("CV", "Star")])
+def test_the_sedm_sees_less_far(everything: Library, name: str) -> None:
+    rows = np.full(20000, CLASSES.index(name))
+    near, far = (
+        draw_redshifts(everything, rows, 0.1, np.random.default_rng(2), sedm_depth=depth)
+        for depth in (True, False)
+    )
+    assert near.max() <= SEDM_Z_MAX.get(name, 0.25) <= largest_redshift(name)
+    assert far.max() > near.max() or name == "AGN/QSO"
+    # Most are near for every instrument.
+    np.testing.assert_allclose(np.median(near), np.median(far), rtol=0.2)
 
 
 def test_objects_count_by_the_root_of_their_spectra(uneven: Library) -> None:

@@ -27,8 +27,8 @@ Z_MAX = {
     "AGN/QSO": 3.9,
 }
 _Z_MAX_OTHER = 0.3
-# The same for the SEDM alone: where the brightest of a class is of magnitude 20.5 (peak
-# magnitudes of Richardson et al. 2014, AJ 147, 118; SLSN-I: Quimby et al. 2018, ApJ 855, 2).
+# The same for the SEDM alone. Its limit is near magnitude 20, and these are generous: an
+# SN Ia of M = -19.5 has magnitude 21.5 at z = 0.3.
 SEDM_Z_MAX = {
     "SN Ia": 0.3,
     "SLSN-I": 0.7,
@@ -43,7 +43,7 @@ _SEDM_Z_MAX_OTHER = 0.25
 # Stars and CVs move with Galactic velocities.
 _GALACTIC = ("Star", "CV")
 _GALACTIC_Z = 0.002
-# Classes without a transient.
+# Classes that are no extragalactic transients.
 OTHER_CLASSES = tuple(CLASSES.index(name) for name in ("AGN/QSO", "CV", "Galaxy", "Star"))
 # Rows need this much valid grid after the shift, or they are drawn again.
 MIN_COVERAGE = 0.22
@@ -106,7 +106,7 @@ class RowSampler:
     power : float
         0 balances the classes, 1 keeps the natural frequencies of objects.
     other_share : float
-        If above 0, the classes that are no transients have this share of the draws.
+        If above 0, `OTHER_CLASSES` have this share of the draws.
     """
 
     def __init__(
