@@ -121,11 +121,16 @@ def _lines(card: dict[str, Any]) -> list[str]:
         counts = [str(training["objects"][part][name]) for part in ("train", "validation", "test")]
         lines.append(f"| {name} | {' | '.join(counts)} |")
     lines += ["", f"## Figures on {metrics['part']} objects", ""]
-    lines += [f"Measured by `{metrics['command']}`; brackets are 95 % intervals over objects.", ""]
+    lines += [
+        f"Measured by `{metrics['command']}`; brackets are 95 % intervals over objects. Archive "
+        "spectra whose stated redshift their own features deny are left out "
+        "(`training/splits/contradicted-1.json`, see `training/README.md`).",
+        "",
+    ]
     kinds = [kind for kind in _KINDS if kind in metrics]
     lines += [f"- **{kind}**: {_KINDS[kind]}" for kind in kinds]
     lines += ["", "| | " + " | ".join(kinds) + " |", "| --- |" + " --- |" * len(kinds)]
-    for key, words in (("n_spectra", "spectra"), ("n_objects", "objects")):
+    for key, words in _COUNTS:
         lines.append(f"| {words} | " + " | ".join(str(metrics[k][key]) for k in kinds) + " |")
     for key, words in _FIGURES.items():
         lines.append(f"| {words} | " + " | ".join(_cell(metrics[k][key]) for k in kinds) + " |")
@@ -152,6 +157,13 @@ def _lines(card: dict[str, Any]) -> list[str]:
             f"{_cell(block['precision'])} |"
         )
     return [*lines, "", "## Data and citations", "", *(f"- {item}" for item in card["citations"])]
+
+
+_COUNTS = (
+    ("n_spectra", "spectra"),
+    ("n_objects", "objects"),
+    ("left_out", "spectra besides that are refused: too little coverage"),
+)
 
 
 def _stages(stages: list[dict[str, Any]]) -> str:

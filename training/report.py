@@ -42,6 +42,7 @@ def figures(trials: Trials) -> dict[str, Any]:
     """
     supernova = trials.take(np.flatnonzero(GROUP_OF_CLASS[trials.label] >= 0))
     ia = supernova.take(np.flatnonzero(supernova.label == _IA))
+    others = supernova.take(np.flatnonzero(supernova.label != _IA))
     known = supernova.take(
         np.flatnonzero(
             np.isfinite(supernova.days) & (np.abs(supernova.phase - _PHASES[0]) <= _PHASES[1])
@@ -53,27 +54,21 @@ def figures(trials: Trials) -> dict[str, Any]:
         "left_out": trials.left_out,
         "n_supernova_spectra": len(supernova),
         "n_supernova_objects": _objects(supernova),
-        "three_way_accuracy": _figure(
-            supernova, lambda t: float(np.mean(three_way(t.probabilities, t.label)))
-        ),
+        "three_way_accuracy": _rate(supernova, lambda t: three_way(t.probabilities, t.label)),
         "three_way_balanced": _figure(supernova, _three_way_balanced),
-        "accuracy": _figure(trials, lambda t: float(np.mean(_guess(t) == t.label))),
+        "accuracy": _rate(trials, lambda t: _guess(t) == t.label),
         "balanced_accuracy": _figure(trials, lambda t: balanced_accuracy(_guess(t), t.label)),
-        "ia_recall": _figure(supernova, lambda t: _recall(t, _IA)),
-        "ia_false_positive_rate": _figure(supernova, _ia_false_positives),
+        "ia_recall": _rate(ia, lambda t: _guess(t) == _IA),
+        "ia_false_positive_rate": _rate(others, lambda t: _guess(t) == _IA),
         "redshift_rms": _figure(supernova, lambda t: rms(_dz(t))),
         "redshift_rms_ia": _figure(ia, lambda t: rms(_dz(t))),
         "redshift_nmad": _figure(supernova, lambda t: nmad(_dz(t))),
-        "redshift_outliers": _figure(
-            supernova, lambda t: float(np.mean(np.abs(_dz(t)) > _OUTLIER))
-        ),
-        "redshift_within_1_sigma": _figure(supernova, lambda t: _within(t, 1.0)),
-        "redshift_within_2_sigma": _figure(supernova, lambda t: _within(t, 2.0)),
+        "redshift_outliers": _rate(supernova, lambda t: np.abs(_dz(t)) > _OUTLIER),
+        "redshift_within_1_sigma": _rate(supernova, lambda t: _within(t, 1.0)),
+        "redshift_within_2_sigma": _rate(supernova, lambda t: _within(t, 2.0)),
         "phase_rms_days": _figure(known, lambda t: rms(t.days - t.phase)),
-        "phase_within_1_sigma": _figure(
-            known, lambda t: float(np.mean(np.abs(t.days - t.phase) <= t.days_err))
-        ),
-        "set_coverage": _figure(trials, _set_coverage),
+        "phase_within_1_sigma": _rate(known, lambda t: np.abs(t.days - t.phase) <= t.days_err),
+        "set_coverage": _rate(trials, _in_set),
         "set_size": _figure(trials, lambda t: float(t.in_set.sum(axis=1).mean())),
         "calibration_error": _figure(trials, _calibration_error),
     }
@@ -107,9 +102,7 @@ def by_snr(trials: Trials) -> dict[str, Any]:
         part = part.take(np.flatnonzero(GROUP_OF_CLASS[part.label] >= 0))
         answer[f"{low:g}-{high:g}"] = {
             "n_spectra": len(part),
-            "three_way_accuracy": _figure(
-                part, lambda t: float(np.mean(three_way(t.probabilities, t.label)))
-            ),
+            "three_way_accuracy": _rate(part, lambda t: three_way(t.probabilities, t.label)),
             "redshift_rms": _figure(part, lambda t: rms(_dz(t))),
             "redshift_nmad": _figure(part, lambda t: nmad(_dz(t))),
         }
@@ -128,8 +121,8 @@ def by_class(trials: Trials) -> dict[str, Any]:
         answer[name] = {
             "n_spectra": len(mine),
             "n_objects": _objects(mine),
-            "recall": _figure(mine, lambda t, i=index: _recall(t, i)),  # type: ignore[misc]
-            "precision": _figure(called, lambda t, i=index: float(np.mean(t.label == i)))  # type: ignore[misc]
+            "recall": _rate(mine, lambda t, i=index: _guess(t) == i),  # type: ignore[misc]
+            "precision": _rate(called, lambda t, i=index: t.label == i)  # type: ignore[misc]
             if len(called)
             else None,
         }
@@ -155,8 +148,8 @@ def _dz(trials: Trials) -> FloatArray:
     return (trials.z - trials.redshift) / (1.0 + trials.redshift)
 
 
-def _within(trials: Trials, sigmas: float) -> float:
-    return float(np.mean(np.abs(trials.z - trials.redshift) <= sigmas * trials.z_err))
+def _within(trials: Trials, sigmas: float) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(trials.z - trials.redshift) <= sigmas * trials.z_err)
 
 
 def _three_way_balanced(trials: Trials) -> float:
@@ -165,19 +158,8 @@ def _three_way_balanced(trials: Trials) -> float:
     return float(np.mean([right[group == g].mean() for g in np.unique(group)]))
 
 
-def _recall(trials: Trials, label: int) -> float:
-    mine = trials.label == label
-    return float(np.mean(_guess(trials)[mine] == label)) if mine.any() else float("nan")
-
-
-def _ia_false_positives(trials: Trials) -> float:
-    """Share of the other supernovae that are called Ia."""
-    other = trials.label != _IA
-    return float(np.mean(_guess(trials)[other] == _IA)) if other.any() else float("nan")
-
-
-def _set_coverage(trials: Trials) -> float:
-    return float(trials.in_set[np.arange(len(trials)), trials.label].mean())
+def _in_set(trials: Trials) -> NDArray[np.bool_]:
+    return trials.in_set[np.arange(len(trials)), trials.label]
 
 
 def _calibration_error(trials: Trials) -> float:
@@ -200,3 +182,13 @@ def _figure(trials: Trials, score: Callable[[Trials], float]) -> list[float] | N
         return None
     low, high = bootstrap_interval(lambda rows: score(trials.take(rows)), trials.object)
     return [round(float(x), 5) for x in (value, low, high)]
+
+
+def _rate(trials: Trials, hit: Callable[[Trials], NDArray[np.bool_]]) -> list[float] | None:
+    """A share of spectra with its interval; of none or all, that of so few objects."""
+    figure = _figure(trials, lambda t: float(np.mean(hit(t))))
+    if figure is None or figure[1] != figure[2] or figure[0] not in (0.0, 1.0):
+        return figure
+    # Resampling knows no spread here; so many objects without an exception do.
+    reach = round(1.0 - 0.025 ** (1.0 / _objects(trials)), 5)
+    return [0.0, 0.0, reach] if figure[0] == 0.0 else [1.0, round(1.0 - reach, 5), 1.0]

@@ -82,11 +82,11 @@ def test_the_readme_shows_the_figures_of_the_card() -> None:
 def test_the_summary_replaces_what_stands_between_its_marks(tmp_path: Path) -> None:
     shipped = json.loads((ROOT / "exported_models" / "spectranet" / "card.json").read_text())
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
+    readme.write_text("before\n<!-- figures -->\nwhat stood here\n<!-- /figures -->\nafter\n")
     for _ in range(2):
         write_summary(readme, shipped)
         text = readme.read_text()
         assert text.startswith("before\n<!-- figures -->\n| test objects")
         assert text.endswith("```\n<!-- /figures -->\nafter\n")
-        assert "old" not in text
+        assert "what stood here" not in text
         assert text.count("| --- |") == 1

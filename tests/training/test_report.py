@@ -12,7 +12,15 @@ pytest.importorskip("torch", reason="training.measure takes a PyTorch network's 
 pytest.importorskip("pyarrow", reason="trials draw from the library (extra 'train')")
 
 from training.archive.labels import CLASSES
-from training.report import _calibration_error, baselines, by_class, by_snr, confusion, figures
+from training.report import (
+    _calibration_error,
+    _rate,
+    baselines,
+    by_class,
+    by_snr,
+    confusion,
+    figures,
+)
 from training.trials import Trials
 
 N = len(CLASSES)
@@ -52,10 +60,12 @@ def test_perfect_answers() -> None:
     for name in ("three_way_accuracy", "three_way_balanced", "accuracy", "balanced_accuracy",
                  "ia_recall", "redshift_within_1_sigma", "phase_within_1_sigma",
                  "set_coverage", "set_size"):  # fmt: skip
-        assert answer[name] == [1.0, 1.0, 1.0], name
+        assert answer[name][0] == 1.0, name
+        assert 0.7 < answer[name][1] <= answer[name][2] <= 1.0, name
     for name in ("redshift_rms", "redshift_nmad", "redshift_outliers", "phase_rms_days",
                  "calibration_error", "ia_false_positive_rate"):  # fmt: skip
-        assert answer[name] == [0.0, 0.0, 0.0], name
+        assert answer[name][0] == 0.0, name
+        assert 0.0 <= answer[name][1] <= answer[name][2] < 0.35, name
 
 
 def test_known_mistakes() -> None:
@@ -102,14 +112,14 @@ def test_nothing_to_count_is_none() -> None:
     answer = figures(make_trials([GALAXY] * 4, [GALAXY] * 4))
     assert answer["three_way_accuracy"] is None
     assert answer["redshift_rms"] is None
-    assert answer["accuracy"] == [1.0, 1.0, 1.0]
+    assert answer["accuracy"] == pytest.approx([1.0, 0.025**0.25, 1.0], abs=1e-4)
 
 
 def test_a_figure_without_an_answer_is_none_not_nan() -> None:
     """Without other supernovae there is no rate of false Ia, and NaN is no JSON."""
     answer = figures(make_trials([IA] * 5, [IA] * 5))
     assert answer["ia_false_positive_rate"] is None
-    assert answer["ia_recall"] == [1.0, 1.0, 1.0]
+    assert answer["ia_recall"] == pytest.approx([1.0, 0.025**0.2, 1.0], abs=1e-4)
     json.dumps(answer, allow_nan=False)
 
 
@@ -165,3 +175,16 @@ def test_calibration_error_of_honest_probabilities_is_small() -> None:
     assert error(top) < 0.012
     # A shy network: says 0.625 on average where it is right in 0.75.
     assert error(0.25 + 0.5 * top) == pytest.approx(0.125, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_rate_of_nothing_or_everything_has_an_interval(rate: float) -> None:
+    objects = np.array([f"sn-{i % 10}" for i in range(30)])
+    trials = make_trials([IA] * 30, [IA] * 30, object=objects)
+    answer = _rate(trials, lambda t: np.full(len(t), bool(rate)))
+    assert answer is not None
+    value, low, high = answer
+    assert value == rate
+    # Ten objects without a miss: the true rate may be up to 31 % away.
+    assert high - low == pytest.approx(1.0 - 0.025**0.1, abs=1e-4)
+    assert low <= rate <= high
