@@ -89,4 +89,4 @@ def test_the_summary_replaces_what_stands_between_its_marks(tmp_path: Path) -> N
         assert text.startswith("before\n<!-- figures -->\n| test objects")
         assert text.endswith("```\n<!-- /figures -->\nafter\n")
         assert "what stood here" not in text
-        assert text.count("| --- |") == 1
+        assert text.count("SEDM-like |") == 1
