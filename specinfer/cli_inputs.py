@@ -33,8 +33,10 @@ SUFFIXES = (
     ".xml",
 )
 _COMPRESSION = (".gz", ".bz2", ".xz", ".fz")
-# Our own sidecars lie beside the spectra.
+# What lies beside spectra and holds none: our own sidecars, and DESI's catalogues of what
+# was measured on them. Who names such a file is told so.
 _OWN_PREFIX = "specinfer_"
+_COMPANIONS = (_OWN_PREFIX, "redrock-", "zbest-", "qso_mgii-", "qso_qn-", "emline-", "hpixexp-")
 # How long standard input may be silent before what was read so far is answered.
 _PATIENCE_S = 0.1
 
@@ -126,7 +128,7 @@ def _names(lines: Iterable[bytes]) -> Iterator[str]:
 def is_spectrum_name(name: str) -> bool:
     """Whether a file of this name in a folder is taken for a spectrum."""
     lower = name.lower()
-    if lower.startswith((".", _OWN_PREFIX)):
+    if lower.startswith((".", *_COMPANIONS)):
         return False
     for ending in _COMPRESSION:
         lower = lower.removesuffix(ending)
@@ -157,7 +159,7 @@ def _pattern(pattern: str) -> Iterator[Target]:
     found = sorted(
         path
         for path in glob.glob(pattern, recursive=True)
-        if not os.path.isdir(path) and not os.path.basename(path).startswith(_OWN_PREFIX)
+        if not os.path.isdir(path) and not os.path.basename(path).startswith(_COMPANIONS)
     )
     if not found:
         yield Target(pattern, ReadError("not_found", "no file matches the pattern; check it"))

@@ -419,6 +419,8 @@ def test_expand(tmp_path: Path) -> None:
     assert is_spectrum_name("A.FITS.gz")
     assert not is_spectrum_name("notes.md")
     assert not is_spectrum_name("specinfer_a.json")
+    assert not is_spectrum_name("redrock-4-80613-thru20210324.fits")
+    assert is_spectrum_name("coadd-4-80613-thru20210324.fits")
     (tmp_path / "folder.fits").mkdir()
     (errors,) = [target.error for target in expand([str(tmp_path)])]
     assert errors is not None
