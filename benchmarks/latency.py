@@ -63,8 +63,7 @@ def main(
 
     path = spectrum or next(ROOT.glob("examples/spec_auto_*SIM01.fits"))
     option = [] if threads is None else ["--threads", str(threads)]
-    classifier, loaded = Classifier(threads=threads), read(path)
-    one = loaded[0] if isinstance(loaded, list) else loaded
+    classifier, one = Classifier(threads=threads), read(path)[0]
     measured = {
         "specinfer --help": repeat(lambda: run_process("--help"), processes, "--help"),
         "classify, cold start": repeat(

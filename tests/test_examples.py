@@ -23,7 +23,7 @@ class Truth:
 
 
 def read_truth() -> list[Truth]:
-    with (EXAMPLES / "truth.csv").open(newline="") as handle:
+    with (EXAMPLES / "truth" / "truth.csv").open(newline="") as handle:
         return [
             Truth(row["file"], row["class"], float(row["redshift"]), float(row["snr"]))
             for row in csv.DictReader(handle)

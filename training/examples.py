@@ -105,7 +105,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the files go.")] = ROOT / "examples",
     seed: Annotated[int, typer.Option(help="Seed of objects and noise.")] = 7,
 ) -> None:
-    """Simulate SEDM spectra of test objects: FITS, text twin and truth.csv.
+    """Simulate SEDM spectra of test objects: FITS, text twin and truth/truth.csv.
 
     Example: python -m training.examples --output examples
     """
@@ -135,7 +135,9 @@ def main(
         truth.append(
             f"{stem},{name},{redshift},{phase},{snr:g},{library.object[row]},{library.source[row]}"
         )
-    (output / "truth.csv").write_text("\n".join(truth) + "\n")
+    # Not beside the spectra: whoever classifies the folder means those alone.
+    (output / "truth").mkdir(exist_ok=True)
+    (output / "truth" / "truth.csv").write_text("\n".join(truth) + "\n")
     Console(stderr=True).print(f"{len(EXAMPLES)} spectra in {output}")
 
 

@@ -142,7 +142,7 @@ def read(
     Examples
     --------
     >>> from specinfer import read
-    >>> spectrum = read("examples/sedm_sn_ia.fits")[0]  # doctest: +SKIP
+    >>> spectrum = read("sn.fits")[0]  # doctest: +SKIP
     """
     options = ReadOptions(format=format, noise=noise, unit=unit, air=air, sky=sky)
     good: list[Spectrum] = []

@@ -235,10 +235,17 @@ def plain_unit(wavelength: FloatArray) -> str:
     Raises
     ------
     ReadError
-        Code ``no_unit``, with the option that is probably meant.
+        Code ``no_unit``, with the option that is probably meant; ``not_a_spectrum`` if
+        there is no number.
     """
-    positive = wavelength[np.isfinite(wavelength)]
-    low, high = (positive.min(), positive.max()) if positive.size else (np.nan, np.nan)
+    finite = wavelength[np.isfinite(wavelength)]
+    if not finite.size:
+        raise ReadError(
+            "not_a_spectrum",
+            "the column that should be the wavelengths holds no numbers; "
+            "give a table of wavelength and flux",
+        )
+    low, high = finite.min(), finite.max()
     if high > 1500.0 and low > 500.0:
         return "angstrom"
     hint = "say which with --unit angstrom, nm, um or log10"

@@ -288,3 +288,11 @@ def test_flux_that_is_not_there() -> None:
     assert error(rows(WAVELENGTH, 0 * FLUX)).code == "no_good_pixels"
     assert error(rows(WAVELENGTH, np.full(1201, np.nan))).code == "no_good_pixels"
     assert error(rows(WAVELENGTH + 2e4, FLUX)).code == "out_of_range"
+
+
+def test_a_table_of_words_is_no_spectrum() -> None:
+    text = "file,class,z,snr\nspec_1,SN Ia,0.05,20\nspec_2,SN II,0.02,15\nspec_3,Star,0.0,25\n"
+    with pytest.raises(ReadError) as caught:
+        read(text.encode())
+    assert caught.value.code == "not_a_spectrum"
+    assert "nan" not in str(caught.value)
