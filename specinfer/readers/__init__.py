@@ -176,7 +176,11 @@ def _identify(source: Source) -> Reader:
             ) from error
         if known:
             return reader
-    raise ReadError("unknown_file", _describe(source))
+    raise ReadError(
+        "unknown_file",
+        f"{_describe(source)}; if it is a spectrum, name its format with --format or make it a "
+        "table of wavelength and flux",
+    )
 
 
 def _describe(source: Source) -> str:
