@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,8 @@ def evaluate(
     """
     network = spectranet.load(load_card(str(folder)), device="cpu")
     rows = usable_rows(recipe, library, part)
+    every = replace(recipe, data=replace(recipe.data, contradicted=""))
+    unfiltered = usable_rows(every, library, part)
     started = time.monotonic()
     trials = {}
     for index, (name, host_share) in enumerate((("sedm", 0.0), ("sedm_host", 1.0))):
@@ -64,6 +67,12 @@ def evaluate(
             trials[name] = sedm_trials(
                 network, library, drawn, recipe, host_share=host_share, snr=SNR, rng=rng
             )
+    with console.status("the same with the contradicted redshifts in"):
+        rng = step_rng(seed, TEST, 0)
+        drawn = draw_by_object(library, unfiltered, count, rng)
+        trials["sedm_unfiltered"] = sedm_trials(
+            network, library, drawn, recipe, host_share=0.0, snr=SNR, rng=rng
+        )
     with console.status("classifying SEDM spectra of every archive spectrum"):
         rng = step_rng(seed, TEST, 2)
         trials["sedm_by_spectrum"] = sedm_trials(
