@@ -4,8 +4,8 @@ A few archive spectra are not at the redshift, or not in the frame, that the arc
 their features lie several percent beside those of every other supernova. Taken at its
 word, such a spectrum teaches a network a wrong redshift and counts a right answer as wrong.
 They are found by cross-correlation with flattened templates of the training part (Tonry &
-Davis 1979, AJ 84, 1511), by one rule for all parts, without any network of ours; the list is
-written down and left out of training, calibration and evaluation alike.
+Davis 1979, AJ 84, 1511), by one rule for all parts; the list is written down and left out of
+training, calibration and evaluation alike. How the rule was tuned: training/README.md.
 """
 
 from __future__ import annotations
