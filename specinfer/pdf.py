@@ -101,7 +101,14 @@ def quantile(p: FloatArray, grid: FloatArray, q: float) -> FloatArray:
     return np.asarray(grid[index] + (part - 0.5) * step)
 
 
-def point_estimate(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
+def is_clear(found: Modes) -> NDArray[np.bool_]:
+    """Whether the heaviest mode holds enough of p to be the answer by itself, shape (...)."""
+    return np.asarray(found.mass[..., 0] >= CLEAR_MODE)
+
+
+def point_estimate(
+    p: FloatArray, grid: FloatArray, found: Modes | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Best value and its error.
 
     Parameters
@@ -110,19 +117,21 @@ def point_estimate(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatAr
         Probabilities that sum to 1.
     grid : ndarray, shape (n,)
         Equally spaced bin centres.
+    found : Modes, optional
+        The modes of `p`, where they are known already.
 
     Returns
     -------
     value : ndarray, shape (...)
         Mean of p, which has the least expected squared error; but mean of the heaviest
-        mode alone (see `modes`) where that holds `CLEAR_MODE` of p, so that a faint
+        mode alone (see `modes`) where that is clear (see `is_clear`), so that a faint
         tail far away does not shift a clear answer.
     sigma : ndarray, shape (...)
         Half the central 68.27 % interval of the whole p, so that a second mode widens
         it; at least a quarter of a bin.
     """
-    main = modes(p, grid, count=1)
-    value = np.where(main.mass[..., 0] >= CLEAR_MODE, main.centre[..., 0], p @ grid)
+    found = modes(p, grid, count=1) if found is None else found
+    value = np.where(is_clear(found), found.centre[..., 0], p @ grid)
     sigma = 0.5 * (quantile(p, grid, 0.84135) - quantile(p, grid, 0.15865))
     return value, np.maximum(sigma, 0.25 * float(grid[1] - grid[0]))
 

@@ -17,7 +17,7 @@ from specinfer.networks import spectranet
 from training.archive.library import Library, library_hash
 from training.card import read_card, write_card
 from training.config import Recipe, read_recipe, resolve
-from training.model_readme import COMMAND, write_readme, write_summary
+from training.model_readme import COMMAND, cell, write_readme, write_summary
 from training.paths import ROOT
 from training.report import baselines, by_class, by_snr, confusion, figures
 from training.run import usable_rows
@@ -60,19 +60,19 @@ def evaluate(
     unfiltered = usable_rows(every, library, part)
     started = time.monotonic()
     trials = {}
-    for index, (name, host_share) in enumerate((("sedm", 0.0), ("sedm_host", 1.0))):
+    kinds = (
+        # The first two share their random stream: they differ by the rows alone.
+        ("sedm", rows, 0.0, 0),
+        ("sedm_unfiltered", unfiltered, 0.0, 0),
+        ("sedm_host", rows, 1.0, 1),
+    )
+    for name, pool, host_share, stream in kinds:
         with console.status(f"classifying {count} {name} spectra"):
-            rng = step_rng(seed, TEST, index)
-            drawn = draw_by_object(library, rows, count, rng)
+            rng = step_rng(seed, TEST, stream)
+            drawn = draw_by_object(library, pool, count, rng)
             trials[name] = sedm_trials(
                 network, library, drawn, recipe, host_share=host_share, snr=SNR, rng=rng
             )
-    with console.status("the same with the contradicted redshifts in"):
-        rng = step_rng(seed, TEST, 0)
-        drawn = draw_by_object(library, unfiltered, count, rng)
-        trials["sedm_unfiltered"] = sedm_trials(
-            network, library, drawn, recipe, host_share=0.0, snr=SNR, rng=rng
-        )
     with console.status("classifying SEDM spectra of every archive spectrum"):
         rng = step_rng(seed, TEST, 2)
         trials["sedm_by_spectrum"] = sedm_trials(
@@ -81,7 +81,7 @@ def evaluate(
     with console.status("classifying the archive spectra as they were observed"):
         trials["as_observed"] = natural_trials(network, library, rows)
     with console.status("counting"):
-        blocks = {name: figures(part) for name, part in trials.items()}
+        blocks = {name: figures(made) for name, made in trials.items()}
         main = trials["sedm"]
         return {
             "command": COMMAND.format(name=recipe.name, part=part, count=count),
@@ -105,24 +105,16 @@ def print_figures(metrics: dict[str, Any], console: Console) -> None:
     ]
     table = Table("figure", *names, title=f"{metrics['part']} objects, 95 % intervals over objects")
     for figure in metrics[names[0]]:
-        table.add_row(figure, *(_cell(metrics[name][figure]) for name in names))
+        table.add_row(figure, *(cell(metrics[name][figure]) for name in names))
     console.print(table)
     classes = Table("class", "objects", "spectra", "recall", "precision")
     for name, block in metrics["sedm_by_class"].items():
         classes.add_row(
             name, str(block["n_objects"]), str(block["n_spectra"]),
-            _cell(block["recall"]), _cell(block["precision"]),
+            cell(block["recall"]), cell(block["precision"]),
         )  # fmt: skip
     console.print(classes)
     console.print(f"without looking at the spectrum: {metrics['baselines']}")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, list):
-        return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
-    return str(value)
 
 
 @app.command()

@@ -62,7 +62,7 @@ def summary(card: dict[str, Any]) -> str:
         f"| spectra / objects | {' | '.join(_counts(block) for block in blocks)} |",
     ]
     for key in _SUMMARY:
-        cells = " | ".join(_cell(block[key]) for block in blocks)
+        cells = " | ".join(cell(block[key]) for block in blocks)
         lines.append(f"| {_FIGURES[key]} | {cells} |")
     base = metrics["baselines"]
     return "\n".join(
@@ -139,7 +139,7 @@ def _lines(card: dict[str, Any]) -> list[str]:
     for key, words in _COUNTS:
         lines.append(f"| {words} | " + " | ".join(str(metrics[k][key]) for k in kinds) + " |")
     for key, words in _FIGURES.items():
-        lines.append(f"| {words} | " + " | ".join(_cell(metrics[k][key]) for k in kinds) + " |")
+        lines.append(f"| {words} | " + " | ".join(cell(metrics[k][key]) for k in kinds) + " |")
     base = metrics["baselines"]
     lines += [
         "",
@@ -153,14 +153,14 @@ def _lines(card: dict[str, Any]) -> list[str]:
         "| --- | --- | --- | --- | --- |",
     ]
     for snr, block in metrics["sedm_by_snr"].items():
-        cells = (_cell(block[k]) for k in ("three_way_accuracy", "redshift_rms", "redshift_nmad"))
+        cells = (cell(block[k]) for k in ("three_way_accuracy", "redshift_rms", "redshift_nmad"))
         lines.append(f"| {snr} | {block['n_spectra']} | {' | '.join(cells)} |")
     lines += ["", "### By class (*sedm*)", "", "| class | objects | spectra | recall | precision |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for name, block in metrics["sedm_by_class"].items():
         lines.append(
-            f"| {name} | {block['n_objects']} | {block['n_spectra']} | {_cell(block['recall'])} | "
-            f"{_cell(block['precision'])} |"
+            f"| {name} | {block['n_objects']} | {block['n_spectra']} | {cell(block['recall'])} | "
+            f"{cell(block['precision'])} |"
         )
     return [*lines, "", "## Data and citations", "", *(f"- {item}" for item in card["citations"])]
 
@@ -180,7 +180,10 @@ def _stages(stages: list[dict[str, Any]]) -> str:
     )
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A figure with its interval, a count, or a dash, for a table."""
     if value is None:
         return "-"
-    return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
+    if isinstance(value, list):
+        return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
+    return str(value)

@@ -236,8 +236,9 @@ class SpectraNet:
         p_z = pdf.softmax(raw["redshift_logits"], calibration.redshift_temperature)
         p_z = keep_possible(p_z, p_class, self._possible)
         p_phase = pdf.softmax(raw["phase_logits"], calibration.phase_temperature)
-        centre, sigma = pdf.point_estimate(p_z, self.ln1z)
         modes = pdf.modes(p_z, self.ln1z, count=N_CANDIDATES)
+        centre, sigma = pdf.point_estimate(p_z, self.ln1z, modes)
+        clear = pdf.is_clear(modes)
         phase, phase_err = pdf.mean_and_sigma(p_phase, self.days)
         return [
             _Numbers(
@@ -245,6 +246,7 @@ class SpectraNet:
                 p_z[i],
                 float(centre[i]),
                 float(sigma[i]),
+                bool(clear[i]),
                 modes.centre[i],
                 modes.mass[i],
                 float(phase[i]),
@@ -277,7 +279,7 @@ class SpectraNet:
         flags = {
             "LOW_SNR": not spectrum.snr >= card.low_snr,
             "LITTLE_COVERAGE": coverage < card.min_coverage,
-            "Z_AMBIGUOUS": known is None and float(numbers.mode_mass[0]) < pdf.CLEAR_MODE,
+            "Z_AMBIGUOUS": known is None and not numbers.is_clear,
             "Z_GIVEN": known is not None,
         }
         return SpectraNetAnswer(
@@ -306,6 +308,7 @@ class _Numbers:
     p_z: FloatArray
     ln1z: float
     ln1z_sigma: float
+    is_clear: bool
     mode_centre: FloatArray
     mode_mass: FloatArray
     phase: float

@@ -167,9 +167,14 @@ def described(source: Source, name: str, *headers: Any, keep: Iterable[str] = ()
         "object": first(text(header, *_OBJECT) for header in headers),
         "instrument": first(text(header, *_INSTRUMENT) for header in headers),
         "mjd": mjd(*headers),
-        "redshift": first(number(header, *_REDSHIFT) for header in headers),
+        "redshift": first(possible_redshift(number(header, *_REDSHIFT)) for header in headers),
         "header": facts(headers, keep),
     }
+
+
+def possible_redshift(value: float | None) -> float | None:
+    """A redshift, if it can be one: headers hold -1 and -999 for unknown."""
+    return value if value is not None and -0.01 < value < 20.0 else None
 
 
 def first(values: Iterable[Any]) -> Any:

@@ -22,6 +22,7 @@ from specinfer.readers.fits_headers import (
     loglam_axis,
     noise,
     number,
+    possible_redshift,
     row_vector,
     shape,
     text,
@@ -64,7 +65,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     whole, _ = merge(arms, match_scale=False)
     known["object"] = text(header, "DESIG", "OBJECT", "OBSID") or known["object"]
     known["instrument"] = "LAMOST"
-    known["redshift"] = number(header, "Z")
+    known["redshift"] = possible_redshift(number(header, "Z"))
     yield Spectrum(
         wavelength=whole.wavelength,
         flux=whole.flux,

@@ -12,8 +12,7 @@ from specinfer.errors import ReadError
 from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
 from specinfer.readers.columns import Layout, to_spectrum
-from specinfer.readers.fits_headers import number, text
-from specinfer.readers.text_rows import redshift
+from specinfer.readers.fits_headers import number, possible_redshift, text
 from specinfer.spectrum import Spectrum
 from specinfer.wavelengths import is_wavelength_unit, to_angstrom
 
@@ -82,7 +81,7 @@ def _spectrum(
     columns = _columns(item["data"])
     unit = options.unit or text(item, "u_wavelengths")
     flags = []
-    z = redshift(number(item, "redshift"))
+    z = possible_redshift(number(item, "redshift"))
     z = _first_redshift(entry) if z is None else z
     if item.get("deredshifted") in (True, "true", "True", "1"):
         if z is None:
@@ -135,7 +134,7 @@ def _first_redshift(entry: Mapping[str, Any]) -> float | None:
     """The catalogue's redshift of the object, whose first value is the preferred one."""
     values = entry.get("redshift")
     for value in values if isinstance(values, list) else []:
-        found = redshift(number(value, "value")) if isinstance(value, dict) else None
+        found = possible_redshift(number(value, "value")) if isinstance(value, dict) else None
         if found is not None:
             return found
     return None

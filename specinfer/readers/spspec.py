@@ -17,6 +17,7 @@ from specinfer.readers.fits_headers import (
     loglam_axis,
     noise,
     number,
+    possible_redshift,
     shape,
     text,
 )
@@ -58,7 +59,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         # The user does not believe the header: its linear axis in the user's unit.
         wavelength, unit = linear_axis(header, n), options.unit
     known = described(source, NAME, header, keep=("PLATEID", "FIBERID", "SPEC_CLN", "Z_CONF"))
-    known["redshift"] = number(header, "Z")
+    known["redshift"] = possible_redshift(number(header, "Z"))
     # RA and DEC of the header are those of the plate.
     for key, own in (("RA", "RAOBJ"), ("DEC", "DECOBJ")):
         known["header"].pop(key, None)

@@ -258,14 +258,8 @@ def facts(source: Source, name: str, keys: dict[str, str], **more: Any) -> dict[
         ``header`` are numbers and truth values, as from FITS.
     """
     known = described(source, name, keys)
-    known["redshift"] = redshift(known["redshift"])
     known["header"] = literals(known["header"]) | more
     return known
-
-
-def redshift(value: float | None) -> float | None:
-    """A redshift, if it can be one: headers hold -1 and -999 for unknown."""
-    return value if value is not None and -0.01 < value < 20.0 else None
 
 
 def literals(header: dict[str, Any]) -> dict[str, Any]:
