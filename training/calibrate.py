@@ -114,7 +114,10 @@ def calibrate(
     log1z = np.concatenate([b.log1z for b in batches])
     phase = np.concatenate([b.phase for b in batches])
     known = np.isfinite(phase)
-    classes, redshifts, phases = (np.asarray(part, dtype=np.float64) for part in answer[:3])
+    classes, redshifts, phases = (
+        np.asarray(answer[f"{name}_logits"], dtype=np.float64)
+        for name in ("class", "redshift", "phase")
+    )
     bins = recipe.redshift_bins
     possible = possible_redshifts(CLASSES, redshift_limits(bins.step), bins.centres)
     temperature: dict[str, float] = {}

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from specinfer.models import Bins
 from specinfer.preprocess import Preprocessing
+from training.architectures import CONFIGS, NetworkConfig
 from training.architectures.spectranet import SpectraNetConfig
 from training.paths import ROOT
 from training.simulate.transients import Conditions
@@ -70,6 +71,8 @@ class OptimConfig:
     focal_gamma: float = 0.0
     redshift_weight: float = 0.6
     phase_weight: float = 0.15
+    subtype_weight: float = 0.2
+    host_weight: float = 0.2
     redshift_sigma_bins: float = 1.0
     phase_sigma_bins: float = 1.5
     gradient_clip: float = 2.0
@@ -89,7 +92,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     conditions: Conditions = field(default_factory=Conditions)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    network: SpectraNetConfig = field(default_factory=SpectraNetConfig)
+    network: NetworkConfig = field(default_factory=SpectraNetConfig)
     training: OptimConfig = field(default_factory=OptimConfig)
     text: str = ""
 
@@ -110,7 +113,12 @@ def read_recipe(path: Path) -> Recipe:
     text = path.read_text()
     tables = tomllib.loads(text)
     preprocessing = _make(Preprocessing, tables.pop("preprocessing", {}), "preprocessing")
-    network = _make(SpectraNetConfig, tables.pop("network", {}), "network")
+    shape = tables.pop("network", {})
+    architecture = shape.pop("architecture", "spectranet")
+    if architecture not in CONFIGS:
+        known = ", ".join(CONFIGS)
+        raise SystemExit(f"{path}: unknown architecture {architecture!r}; known are {known}")
+    network = _make(CONFIGS[architecture], shape, "network")
     # Two redshift bins a feature step, a feature step is four grid pixels: the bin
     # width follows from the grid.
     first = tables.pop("redshift_first_bin", -2)

@@ -17,16 +17,15 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
+from training.architectures import Network, architecture_name
 from training.architectures.fuse import fuse
-from training.architectures.spectranet import SpectraNet
-from training.archive.labels import CLASSES, PHASE_CLASSES
+from training.archive.labels import CLASSES, IA_SUBTYPES, PHASE_CLASSES
 from training.archive.library import Library, library_hash
 from training.archive.split import PARTS, read_split, rows_of
 from training.card import commit, write_card
 from training.config import Recipe, read_recipe, resolve
 from training.parity import (
     LARGEST_DIFFERENCE,
-    OUTPUTS,
     largest_difference,
     run_onnx,
     run_torch,
@@ -61,12 +60,12 @@ CITATIONS = (
 )
 
 
-def to_onnx(network: SpectraNet) -> onnx.ModelProto:
+def to_onnx(network: Network) -> onnx.ModelProto:
     """The graph of a fused network, with a free batch dimension.
 
     Parameters
     ----------
-    network : SpectraNet
+    network : Network
         In evaluation mode, without normalisation layers.
 
     Returns
@@ -83,7 +82,7 @@ def to_onnx(network: SpectraNet) -> onnx.ModelProto:
             network,
             (example,),
             input_names=["spectrum"],
-            output_names=list(OUTPUTS),
+            output_names=list(network.outputs),
             dynamic_shapes={"spectrum": {0: batch}},
             opset_version=OPSET,
             dynamo=True,
@@ -108,7 +107,8 @@ def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any
     split = read_split(resolve(recipe.data.split))
     rows = {part: rows_of(library, split, part) for part in PARTS}
     return {
-        "network": {
+        "network": {"architecture": architecture_name(recipe.network)}
+        | {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(recipe.network).items()
         },
@@ -129,18 +129,21 @@ def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any
     }
 
 
-def make_card(recipe: Recipe, run: Path, library: Library, network: SpectraNet) -> dict[str, Any]:
+def make_card(recipe: Recipe, run: Path, library: Library, network: Network) -> dict[str, Any]:
     """The card of a network that was not evaluated yet."""
     calibration = run / "calibration.json"
     if not calibration.is_file():
         raise SystemExit(f"{calibration} is not there: run `python -m training.calibrate {run}`")
     grid = recipe.preprocessing
-    sizes = {
+    every = {
         "class_logits": len(CLASSES),
         "redshift_logits": recipe.redshift_bins.size,
         "phase_logits": recipe.phase_bins.size,
+        "subtype_logits": len(IA_SUBTYPES),
+        "host_logit": 1,
         "embedding": network.config.embedding,
     }
+    sizes = {name: every[name] for name in network.outputs}
     z_max = max(largest_redshift(name) for name in CLASSES)
     return {
         "schema": "specinfer.card/1",
@@ -179,7 +182,7 @@ def golden_inputs(recipe: Recipe, library: Library) -> NDArray[np.float32]:
     return maker.make(N_GOLDEN, step_rng(recipe.training.seed, VALIDATION, 10**6)).input
 
 
-def check_parity(network: SpectraNet, folder: Path, inputs: NDArray[np.float32]) -> float:
+def check_parity(network: Network, folder: Path, inputs: NDArray[np.float32]) -> float:
     """Compare PyTorch and ONNX; refuse to export what differs.
 
     Returns

@@ -32,3 +32,19 @@ def binned_loss(logits: Tensor, target: Tensor, use: Tensor) -> Tensor:
     """Cross-entropy against soft bins over the rows where `use` is true."""
     each = -(target * F.log_softmax(logits, dim=1)).sum(dim=1)
     return (each * use).sum() / use.sum().clamp(min=1)
+
+
+def subtype_loss(logits: Tensor, subtype: Tensor) -> Tensor:
+    """Cross-entropy of the second level over the rows that have one (index 0 or more)."""
+    known = subtype >= 0
+    each = F.cross_entropy(logits, subtype.clamp(min=0), reduction="none")
+    return (each * known).sum() / known.sum().clamp(min=1)
+
+
+def share_loss(logit: Tensor, share: Tensor) -> Tensor:
+    """Cross-entropy of a share between 0 and 1 over the rows where it is known (not NaN)."""
+    known = torch.isfinite(share)
+    each = F.binary_cross_entropy_with_logits(
+        logit[:, 0], torch.nan_to_num(share), reduction="none"
+    )
+    return (each * known).sum() / known.sum().clamp(min=1)

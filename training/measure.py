@@ -70,8 +70,8 @@ def quick_scores(answer: Outputs, batches: Sequence[Batch], recipe: Recipe) -> d
     """The figures that training logs; transients only for the redshift."""
     label = np.concatenate([b.label for b in batches])
     log1z = np.concatenate([b.log1z for b in batches])
-    p = softmax(answer.class_logits)
-    estimate, _ = point_estimate(softmax(answer.redshift_logits), recipe.redshift_bins.centres)
+    p = softmax(answer["class_logits"])
+    estimate, _ = point_estimate(softmax(answer["redshift_logits"]), recipe.redshift_bins.centres)
     transient = GROUP_OF_CLASS[label] >= 0
     dz = relative_error(estimate, log1z)[transient]
     guess = p.argmax(axis=1)

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from specinfer.engine import Session
 from specinfer.models import load_card, read_model
+from training.architectures import Network, from_block, named
 from training.architectures.fuse import empty_fused
-from training.architectures.spectranet import SpectraNet, SpectraNetConfig
 
 LARGEST_DIFFERENCE = 1e-4
-OUTPUTS = ("class_logits", "redshift_logits", "phase_logits", "embedding")
 
 
-def torch_network(folder: Path) -> SpectraNet:
+def torch_network(folder: Path) -> Network:
     """The PyTorch network with the weights that lie in a folder's model.onnx."""
     card = load_card(str(folder))
     model = onnx.load_from_string(read_model(card))
@@ -31,18 +30,17 @@ def torch_network(folder: Path) -> SpectraNet:
         item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy())
         for item in model.graph.initializer
     }
-    config = SpectraNetConfig(**card.raw["training"]["network"])
-    network = empty_fused(config)
+    network = empty_fused(from_block(card.raw["training"]["network"]))
     wanted = network.state_dict()
     network.load_state_dict({name: weights[name] for name in wanted})
     return network.eval()
 
 
-def run_torch(network: SpectraNet, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def run_torch(network: Network, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Outputs of the PyTorch network by name."""
     with torch.no_grad():
-        outputs = network(torch.from_numpy(spectrum))
-    return {name: part.numpy() for name, part in zip(OUTPUTS, outputs, strict=True)}
+        outputs = named(network, network(torch.from_numpy(spectrum)))
+    return {name: part.numpy() for name, part in outputs.items()}
 
 
 def run_onnx(folder: Path, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
@@ -54,4 +52,4 @@ def run_onnx(folder: Path, spectrum: NDArray[np.float32]) -> dict[str, NDArray[A
 
 def largest_difference(a: dict[str, NDArray[Any]], b: dict[str, NDArray[Any]]) -> float:
     """Largest absolute difference over all outputs."""
-    return max(float(np.abs(a[name] - b[name]).max()) for name in OUTPUTS)
+    return max(float(np.abs(a[name] - b[name]).max()) for name in a)

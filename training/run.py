@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.architectures.spectranet import SpectraNet
+from training.architectures import Network, build
 from training.archive.contradictions import denied_rows
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
@@ -61,7 +61,7 @@ def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
     )
 
 
-def load_average(folder: Path, recipe: Recipe) -> SpectraNet:
+def load_average(folder: Path, recipe: Recipe) -> Network:
     """The averaged network of a run, in evaluation mode.
 
     Raises
@@ -72,7 +72,7 @@ def load_average(folder: Path, recipe: Recipe) -> SpectraNet:
     path = folder / CHECKPOINT
     if not path.is_file():
         raise SystemExit(f"{path} is not there: train first (python -m training.train)")
-    model = SpectraNet(recipe.network)
+    model = build(recipe.network)
     model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
     return model.eval()
 

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.architectures.spectranet import SpectraNet, count_parameters
+from training.architectures import build, count_parameters, named
 from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
-from training.losses import binned_loss, class_loss, soft_bins
+from training.losses import binned_loss, class_loss, share_loss, soft_bins, subtype_loss
 from training.measure import quick_scores
 from training.paths import ROOT
 from training.predict import predict
@@ -30,7 +30,8 @@ from training.stream import VALIDATION, step_rng, stream
 app = typer.Typer(add_completion=False)
 LOG_FIELDS = (
     "step", "seconds", "learning_rate", "loss", "class_loss", "redshift_loss", "phase_loss",
-    "validation_loss", "accuracy", "three_way", "balanced", "redshift_rms", "redshift_nmad",
+    "subtype_loss", "host_loss", "validation_loss", "accuracy", "three_way", "balanced",
+    "redshift_rms", "redshift_nmad",
 )  # fmt: skip
 
 
@@ -49,11 +50,11 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
         torch.manual_seed(recipe.training.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
-        self.model = SpectraNet(recipe.network).to(device)
+        self.model = build(recipe.network).to(device)
         if recipe.training.start_from:
             start = load_average(resolve(recipe.training.start_from), recipe)
             self.model.load_state_dict(start.state_dict())
-        self.average = SpectraNet(recipe.network).to(device)
+        self.average = build(recipe.network).to(device)
         self.average.load_state_dict(self.model.state_dict())
         decay, plain = [], []
         for parameter in self.model.parameters():
@@ -100,7 +101,7 @@ class Run:
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=config.bfloat16 and self.model.training
         ):
-            logits, redshift, phase, _ = self.model(spectrum)
+            answer = named(self.model, self.model(spectrum))
         label = torch.from_numpy(batch.label).to(self.device)
         log1z = torch.from_numpy(batch.log1z.astype(np.float32))
         z_target = soft_bins(log1z, recipe.redshift_bins, config.redshift_sigma_bins)
@@ -108,19 +109,29 @@ class Run:
         known = torch.isfinite(days)
         p_target = soft_bins(torch.nan_to_num(days), recipe.phase_bins, config.phase_sigma_bins)
         parts = {
-            "class_loss": class_loss(logits.float(), label, config),
+            "class_loss": class_loss(answer["class_logits"].float(), label, config),
             "redshift_loss": binned_loss(
-                redshift.float(), z_target.to(self.device), torch.ones_like(label)
+                answer["redshift_logits"].float(), z_target.to(self.device), torch.ones_like(label)
             ),
             "phase_loss": binned_loss(
-                phase.float(), p_target.to(self.device), known.to(self.device)
+                answer["phase_logits"].float(), p_target.to(self.device), known.to(self.device)
             ),
         }
-        total = (
-            parts["class_loss"]
-            + config.redshift_weight * parts["redshift_loss"]
-            + config.phase_weight * parts["phase_loss"]
-        )
+        weights = {
+            "class_loss": 1.0,
+            "redshift_loss": config.redshift_weight,
+            "phase_loss": config.phase_weight,
+        }
+        # Networks without these heads are trained by the same command.
+        if "subtype_logits" in answer:
+            subtype = torch.from_numpy(batch.subtype).to(self.device)
+            parts["subtype_loss"] = subtype_loss(answer["subtype_logits"].float(), subtype)
+            weights["subtype_loss"] = config.subtype_weight
+        if "host_logit" in answer:
+            share = torch.from_numpy(batch.host.astype(np.float32)).to(self.device)
+            parts["host_loss"] = share_loss(answer["host_logit"].float(), share)
+            weights["host_loss"] = config.host_weight
+        total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
     def update(self, batch: Batch) -> dict[str, float]:

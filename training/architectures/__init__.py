@@ -1,0 +1,46 @@
+"""The networks, by the name that a recipe gives as ``[network] architecture``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from training.architectures.aligned import AlignedConfig, AlignedNet
+from training.architectures.spectranet import SpectraNet, SpectraNetConfig
+
+NetworkConfig = SpectraNetConfig | AlignedConfig
+Network = SpectraNet | AlignedNet
+
+CONFIGS: dict[str, type[NetworkConfig]] = {
+    "spectranet": SpectraNetConfig,
+    "aligned": AlignedConfig,
+}
+
+
+def build(config: NetworkConfig) -> Network:
+    """A network of the shape that `config` describes, with random weights."""
+    if isinstance(config, SpectraNetConfig):
+        return SpectraNet(config)
+    return AlignedNet(config)
+
+
+def architecture_name(config: NetworkConfig) -> str:
+    """The name that a recipe gives for this kind of network."""
+    return next(name for name, kind in CONFIGS.items() if type(config) is kind)
+
+
+def from_block(block: dict[str, Any]) -> NetworkConfig:
+    """The shape from a card's ``training.network``; cards without a name are the first kind."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in block.items()}
+    return CONFIGS[values.pop("architecture", "spectranet")](**values)
+
+
+def named(network: nn.Module, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The outputs of a network by name."""
+    return dict(zip(network.outputs, outputs, strict=True))  # type: ignore[arg-type]
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from training.architectures.spectranet import SpectraNet, SpectraNetConfig, Stage
+if TYPE_CHECKING:
+    from training.architectures import Network, NetworkConfig
 
 
-def fuse(model: SpectraNet) -> SpectraNet:
+def fuse(network: Network) -> Network:
     """A copy in evaluation mode whose normalisation layers are folded away.
 
     A convolution followed by a normalisation with fixed statistics is a convolution:
     the exported graph holds one operation instead of two, and its weights keep the
     names of the network, so that they can be read back from ONNX (see `training.parity`).
     """
-    fused = deepcopy(model).eval()
-    sizes = [branch.out_channels for branch in fused.stem]
-    start = 0
-    for branch, size in zip(fused.stem, sizes, strict=True):
-        _fold(branch, fused.stem_norm, slice(start, start + size))
-        start += size
-    fused.stem_norm = nn.Identity()
-    for stage in fused.stages:
-        assert isinstance(stage, Stage)
-        for conv, norm in (("down", "norm0"), ("conv1", "norm1"), ("conv2", "norm2")):
-            _fold(getattr(stage, conv), getattr(stage, norm), slice(None))
-            setattr(stage, norm, nn.Identity())
+    fused = deepcopy(network).eval()
+    fused.fold()
     return fused
 
 
-def empty_fused(config: SpectraNetConfig) -> SpectraNet:
+def empty_fused(config: NetworkConfig) -> Network:
     """A network without normalisation layers, for weights that were folded."""
-    return fuse(SpectraNet(config))
+    from training.architectures import build
+
+    return fuse(build(config))
 
 
-def _fold(conv: nn.Conv1d, norm: nn.BatchNorm1d, part: slice) -> None:
+def fold(conv: nn.Conv1d, norm: nn.BatchNorm1d, part: slice = slice(None)) -> None:
     """Scale and shift a convolution's weights by a part of a normalisation's channels."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -46,3 +40,12 @@ def _fold(conv: nn.Conv1d, norm: nn.BatchNorm1d, part: slice) -> None:
         scale = norm.weight[part] / torch.sqrt(norm.running_var[part] + norm.eps)
         conv.weight.mul_(scale[:, None, None])
         conv.bias.copy_((conv.bias - norm.running_mean[part]) * scale + norm.bias[part])
+
+
+def fold_branches(branches: nn.ModuleList, norm: nn.BatchNorm1d) -> None:
+    """The same for one normalisation over parallel convolutions."""
+    start = 0
+    for branch in branches:
+        assert isinstance(branch, nn.Conv1d)
+        fold(branch, norm, slice(start, start + branch.out_channels))
+        start += branch.out_channels

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.architectures.fuse import fold, fold_branches
+
 
 @dataclass(frozen=True)
 class SpectraNetConfig:
@@ -87,6 +89,8 @@ class SpectraNet(nn.Module):
     Outputs: class logits (batch, n_classes), redshift logits (batch, n_redshift), phase
     logits (batch, n_phase), embedding (batch, embedding).
     """
+
+    outputs = ("class_logits", "redshift_logits", "phase_logits", "embedding")
 
     def __init__(self, config: SpectraNetConfig) -> None:
         super().__init__()
@@ -172,7 +176,11 @@ class SpectraNet(nn.Module):
         score = self.score(gated)
         return score.transpose(1, 2).flatten(1)
 
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    def fold(self) -> None:
+        """Fold the normalisation layers away; see `training.architectures.fuse`."""
+        fold_branches(self.stem, self.stem_norm)
+        self.stem_norm = nn.Identity()  # type: ignore[assignment]
+        for stage in self.stages:
+            for conv, norm in (("down", "norm0"), ("conv1", "norm1"), ("conv2", "norm2")):
+                fold(getattr(stage, conv), getattr(stage, norm))
+                setattr(stage, norm, nn.Identity())

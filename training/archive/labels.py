@@ -22,6 +22,10 @@ CLASSES = (
     "Star",
 )
 
+# The second level of SN Ia, as archive labels; the first is a normal one. ``Ia-pec`` says
+# only what it is not, and is left out of the second level.
+IA_SUBTYPES = ("Ia", "Ia-91T", "Ia-91bg", "Ia-02cx", "Ia-CSM")
+
 # Classes that evolve with a phase in days from maximum.
 PHASE_CLASSES = CLASSES[:10]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.preprocess import Preprocessing, prepare
-from training.archive.labels import CLASSES, PHASE_CLASSES
+from training.archive.labels import CLASSES, IA_SUBTYPES, PHASE_CLASSES
 from training.archive.library import Library
 from training.simulate.instruments import Instrument, sedm, slit
 from training.simulate.transients import Conditions, Observed, Simulator
@@ -65,6 +65,10 @@ class Batch:
     row : ndarray of int, shape (batch,)
         Library row.
     snr, host : ndarray, shape (batch,)
+        Mean signal-to-noise ratio a pixel; share of the flux that is host light, 1 for a
+        galaxy and NaN for what is neither galaxy nor transient.
+    subtype : ndarray of int, shape (batch,)
+        Index into `IA_SUBTYPES`; -1 for other classes and where it is not known.
     """
 
     input: NDArray[np.float32]
@@ -74,6 +78,7 @@ class Batch:
     row: NDArray[np.intp]
     snr: FloatArray
     host: FloatArray
+    subtype: NDArray[np.int64]
 
 
 def largest_redshift(name: str) -> float:
@@ -211,7 +216,7 @@ class BatchMaker:
         other_share: float = 0.0,
     ) -> None:
         self.library = library
-        self.simulator = Simulator(library, hosts)
+        self.simulator = Simulator(library, hosts, rows)
         self.sampler = RowSampler(library, rows, power, other_share)
         self.preprocessing = preprocessing
         self.conditions = conditions
@@ -266,8 +271,23 @@ def to_batch(
         phase=phase,
         row=rows,
         snr=observed.snr[keep],
-        host=observed.host[keep],
+        host=_host_share(library.label[rows], observed.host[keep]),
+        subtype=subtype_index(library.subtype[rows]),
     )
+
+
+def _host_share(label: NDArray[np.int64], mixed: FloatArray) -> FloatArray:
+    """The share of host light that is asked of a network."""
+    share = np.where(np.isin(label, OTHER_CLASSES), np.nan, mixed)
+    return np.where(label == CLASSES.index("Galaxy"), 1.0, share)
+
+
+def subtype_index(labels: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Index into `IA_SUBTYPES` of archive labels; -1 for all others."""
+    index = np.full(labels.shape, -1, dtype=np.int64)
+    for i, name in enumerate(IA_SUBTYPES):
+        index[labels == name] = i
+    return index
 
 
 def host_rows(library: Library, rows: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -45,6 +45,12 @@ class Conditions:
         Share of spectra whose coverage is cut at random.
     cut_max : float
         Largest part of the axis that is cut at one end.
+    narrow_share : float
+        Share of spectra of which only a window is seen.
+    narrow_range : (float, float)
+        Width of that window in ln(wavelength), uniform.
+    blend_share : float
+        Share of spectra that are a mean of two of their class at like phases.
     sky_residual : float
         Largest amplitude of the sky-line residuals, in sigma.
     residue : float
@@ -63,6 +69,9 @@ class Conditions:
     ripple: float = 0.06
     cut_share: float = 0.7
     cut_max: float = 0.25
+    narrow_share: float = 0.0
+    narrow_range: tuple[float, float] = (0.38, 0.7)
+    blend_share: float = 0.0
     sky_residual: float = 4.0
     residue: float = 0.03
     bad_pixels: float = 0.04
@@ -93,11 +102,16 @@ class Simulator:
     library : Library
     hosts : ndarray of int
         Rows that may serve as host galaxies: galaxies with their continuum.
+    rows : ndarray of int, optional
+        Rows that may be blended with each other; needed if the conditions ask for it.
     """
 
-    def __init__(self, library: Library, hosts: NDArray[np.intp]) -> None:
+    def __init__(
+        self, library: Library, hosts: NDArray[np.intp], rows: NDArray[np.intp] | None = None
+    ) -> None:
         self.library = library
         self.hosts = hosts
+        self.partners = Partners(library, hosts[:0] if rows is None else rows)
         self._sedm_flux = smooth_library(library.flux, library.good, SEDM_RESOLUTION)
 
     def observe(
@@ -128,6 +142,7 @@ class Simulator:
         flux, good = self._rebin(rows, redshift, shift, instrument)
         flux = flux * self._continuum(rows, redshift, wavelength, rng)
         flux = _unit_mean(flux, good)
+        flux = self._blend(flux, good, rows, redshift, shift, instrument, conditions, rng)
         flux, host = self._add_host(flux, good, rows, redshift, instrument, conditions, rng)
         flux = flux * _extinction(wavelength, rng.exponential(conditions.reddening, batch))
         flux = flux * _ripple(wavelength, conditions.ripple, batch, rng)
@@ -152,6 +167,7 @@ class Simulator:
 
         good = good & ~_bad_pixels(batch, n, conditions.bad_pixels, rng)
         good = good & ~_cuts(batch, n, conditions, rng)
+        good = good & _windows(wavelength, batch, conditions, rng)
         with np.errstate(divide="ignore"):
             ivar = np.where(good, 1.0 / sigma**2, 0.0)
         return Observed(wavelength, np.where(good, flux, 0.0), ivar, redshift, snr, host)
@@ -191,6 +207,37 @@ class Simulator:
         planck = planck / planck.mean(axis=1, keepdims=True)
         return np.where(flat[:, None], planck, 1.0)
 
+    def _blend(
+        self,
+        flux: FloatArray,
+        good: NDArray[np.bool_],
+        rows: NDArray[np.intp],
+        redshift: FloatArray,
+        shift: FloatArray,
+        instrument: Instrument,
+        conditions: Conditions,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """Mix in a second spectrum of the same class at a like phase: an object in between.
+
+        Few objects stand behind the rare classes; means of two of them are plausible
+        others. Only where the second covers all of the first.
+        """
+        if conditions.blend_share <= 0:
+            return flux
+        use = np.flatnonzero(rng.random(rows.size) < conditions.blend_share)
+        partner = self.partners.draw(rows[use], rng)
+        use, partner = use[partner >= 0], partner[partner >= 0]
+        if not use.size:
+            return flux
+        other, seen = self._rebin(partner, redshift[use], shift[use], instrument)
+        other = other * self._continuum(partner, redshift[use], instrument.wavelength, rng)
+        other = _unit_mean(other, seen & good[use])
+        share = rng.uniform(0.2, 0.8, use.size) * ((seen | ~good[use]).mean(axis=1) > 0.98)
+        blended = flux.copy()
+        blended[use] += share[:, None] * (np.where(seen, other, flux[use]) - flux[use])
+        return blended
+
     def _add_host(
         self,
         flux: FloatArray,
@@ -218,6 +265,52 @@ class Simulator:
 
 
 _N_TRANSIENT = CLASSES.index("AGN/QSO")
+# Phases within these many days are alike.
+_LIKE_PHASE = 4.0
+
+
+class Partners:
+    """For each row another object's row of the same class and kind, at a like phase.
+
+    Parameters
+    ----------
+    library : Library
+    rows : ndarray of int
+        Rows that may be drawn.
+    """
+
+    def __init__(self, library: Library, rows: NDArray[np.intp]) -> None:
+        self._group = np.full(len(library), -1)
+        self._phase = library.phase
+        self._object = library.object
+        usable = rows[(library.label[rows] < _N_TRANSIENT) & np.isfinite(library.phase[rows])]
+        # Like with like: a class, and for SN Ia the subtype; raw and flattened apart.
+        keys = np.array(
+            [f"{library.subtype[r]}/{library.label[r]}/{library.flattened[r]}" for r in usable]
+        )
+        names, inverse = np.unique(keys, return_inverse=True)
+        self._group[usable] = inverse
+        self._sorted: list[NDArray[np.intp]] = []
+        for index in range(names.size):
+            mine = usable[inverse == index]
+            self._sorted.append(mine[np.argsort(library.phase[mine], kind="stable")])
+        self._phases = [library.phase[mine] for mine in self._sorted]
+
+    def draw(self, rows: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.intp]:
+        """A partner of each row; -1 where there is none."""
+        partner = np.full(rows.size, -1, dtype=np.intp)
+        chance = rng.random(rows.size)
+        for i, row in enumerate(rows):
+            group = self._group[row]
+            if group < 0:
+                continue
+            phases = self._phases[group]
+            low = np.searchsorted(phases, self._phase[row] - _LIKE_PHASE)
+            high = np.searchsorted(phases, self._phase[row] + _LIKE_PHASE)
+            found = self._sorted[group][low + int(chance[i] * (high - low))]
+            if self._object[found] != self._object[row]:
+                partner[i] = found
+        return partner
 
 
 def _cumulative(values: NDArray[np.generic]) -> FloatArray:
@@ -276,3 +369,16 @@ def _cuts(
     low = rng.uniform(0.0, conditions.cut_max, (batch, 1)) * cut
     high = 1.0 - rng.uniform(0.0, conditions.cut_max, (batch, 1)) * cut
     return (x < low) | (x > high)
+
+
+def _windows(
+    wavelength: FloatArray, batch: int, conditions: Conditions, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """What is seen if only a window of the axis is, independently of the redshift."""
+    if conditions.narrow_share <= 0:
+        return np.ones((batch, wavelength.size), dtype=np.bool_)
+    x = np.log(wavelength / wavelength[0])
+    width = np.minimum(rng.uniform(*conditions.narrow_range, (batch, 1)), x[-1])
+    start = rng.random((batch, 1)) * (x[-1] - width)
+    every = rng.random((batch, 1)) >= conditions.narrow_share
+    return every | ((x >= start) & (x <= start + width))
