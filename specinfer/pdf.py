@@ -101,6 +101,111 @@ def quantile(p: FloatArray, grid: FloatArray, q: float) -> FloatArray:
     return np.asarray(grid[index] + (part - 0.5) * step)
 
 
+class Interval(NamedTuple):
+    """The ends of an interval, `low` and `high`, both (...)."""
+
+    low: FloatArray
+    high: FloatArray
+
+
+def central_interval(p: FloatArray, grid: FloatArray, mass: float) -> Interval:
+    """Equal-tailed interval of binned distributions: as much below it as above it.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+        Probabilities that sum to 1.
+    grid : ndarray, shape (n,)
+        Equally spaced bin centres.
+    mass : float
+        Probability inside, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        In the units of `grid`; the cumulative sum is linear inside each bin.
+    """
+    tail = 0.5 * (1.0 - mass)
+    return Interval(quantile(p, grid, tail), quantile(p, grid, 1.0 - tail))
+
+
+def central_mass(p: FloatArray, grid: FloatArray, value: ArrayLike) -> FloatArray:
+    """Mass of the smallest central interval that contains a value.
+
+    The inverse of `central_interval`: intervals of mass q contain the values whose
+    central mass is at most q, so the quantiles of this over held-out objects are the
+    masses that cover.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+        Probabilities that sum to 1.
+    grid : ndarray, shape (n,)
+        Equally spaced bin centres.
+    value : array_like, shape (...)
+        In the units of `grid`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Between 0 (the median) and 1 (outside the grid).
+    """
+    step = float(grid[1] - grid[0])
+    position = (np.asarray(value, dtype=np.float64) - grid[0]) / step + 0.5
+    position = np.clip(position, 0.0, grid.size)
+    index = np.minimum(position.astype(np.intp), grid.size - 1)
+    cumulative = np.cumsum(p, axis=-1)
+    inside = np.take_along_axis(p, index[..., None], axis=-1)[..., 0]
+    up_to = np.take_along_axis(cumulative, index[..., None], axis=-1)[..., 0]
+    below = up_to - inside * (1.0 - (position - index))
+    return np.asarray(np.clip(np.abs(2.0 * below - 1.0), 0.0, 1.0))
+
+
+def highest_density_mass(p: FloatArray, grid: FloatArray, value: ArrayLike) -> FloatArray:
+    """Mass of the smallest highest-density region that contains a value.
+
+    The region holds every point that is denser than the value (Hyndman 1996, The
+    American Statistician 50, 120), and may be several intervals. The density is linear
+    between the bin centres: with steps instead, a value in the one bin of a sharp
+    distribution would count as excluded.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+        Probabilities that sum to 1.
+    grid : ndarray, shape (n,)
+        Equally spaced bin centres.
+    value : array_like, shape (...)
+        In the units of `grid`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Between 0 (the densest point) and 1 (outside the grid, or without density).
+    """
+    step = float(grid[1] - grid[0])
+    position = (np.asarray(value, dtype=np.float64) - grid[0]) / step
+    outside = (position < -0.5) | (position > grid.size - 0.5)
+    position = np.clip(position, 0.0, grid.size - 1.0)
+    index = np.minimum(position.astype(np.intp), grid.size - 2)
+    part = position - index
+    left = np.take_along_axis(p, index[..., None], axis=-1)[..., 0]
+    right = np.take_along_axis(p, index[..., None] + 1, axis=-1)[..., 0]
+    level = ((1.0 - part) * left + part * right)[..., None]
+
+    first, second = p[..., :-1], p[..., 1:]
+    high, low = np.maximum(first, second), np.minimum(first, second)
+    # Of each piece between two centres, the part that is denser than the level.
+    crossed = (high > level) & (low < level)
+    share = np.where(crossed, (high - level) / np.where(crossed, high - low, 1.0), high > level)
+    mass = (share * 0.5 * (high + np.maximum(low, level))).sum(axis=-1)
+    # Half a bin at either end, as dense as its centre.
+    ends = p[..., [0, -1]]
+    mass += 0.5 * np.where(ends > level, ends, 0.0).sum(axis=-1)
+    empty = level[..., 0] <= 0.0
+    return np.where(outside | empty, 1.0, np.clip(mass, 0.0, 1.0))
+
+
 def is_clear(found: Modes) -> NDArray[np.bool_]:
     """Whether the heaviest mode holds enough of p to be the answer by itself, shape (...)."""
     return np.asarray(found.mass[..., 0] >= CLEAR_MODE)

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from specinfer.pdf import (
     CLEAR_MODE,
     MODE_HALF_WIDTH,
+    central_interval,
+    central_mass,
+    highest_density_mass,
     mean_and_sigma,
     modes,
     point_estimate,
@@ -222,3 +225,101 @@ def test_a_mode_is_as_wide_as_documented() -> None:
     assert modes(p, GRID).mass[0] == pytest.approx(0.6)
     p[200 + 2 * near + 5], p[200 + near - 2] = 0.0, 0.4
     assert modes(p, GRID).mass[0] == pytest.approx(1.0)
+
+
+# --- intervals and regions -----------------------------------------------------------
+
+
+def phi(x: float) -> float:
+    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
+
+
+@pytest.mark.parametrize(("mass", "sigmas"), [(0.682689, 1.0), (0.954500, 2.0), (0.5, 0.67449)])
+@pytest.mark.parametrize("sigma", [0.004, 0.02])
+def test_central_interval_of_a_gaussian(mass: float, sigmas: float, sigma: float) -> None:
+    low, high = central_interval(gaussian(0.4, sigma), GRID, mass)
+    assert low == pytest.approx(0.4 - sigmas * sigma, abs=0.15 * STEP)
+    assert high == pytest.approx(0.4 + sigmas * sigma, abs=0.15 * STEP)
+
+
+def test_central_interval_spans_two_modes_and_works_by_row() -> None:
+    both = 0.5 * gaussian(0.2, 0.01) + 0.5 * gaussian(0.9, 0.01)
+    rows = np.stack([[gaussian(0.4, 0.01), both], [gaussian(0.7, 0.03), gaussian(0.1, 0.02)]])
+    low, high = central_interval(rows, GRID, 0.68)
+    assert low.shape == high.shape == (2, 2)
+    for i in range(2):
+        for j in range(2):
+            alone = central_interval(rows[i, j], GRID, 0.68)
+            assert (low[i, j], high[i, j]) == (alone.low, alone.high)
+    # 16 % of all is 32 % of the first mode: 0.4677 sigma below its middle.
+    assert low[0, 1] == pytest.approx(0.2 - 0.01 * 0.4677, abs=0.1 * STEP)
+    assert high[0, 1] == pytest.approx(0.9 + 0.01 * 0.4677, abs=0.1 * STEP)
+
+
+def test_central_interval_inside_one_bin() -> None:
+    p = np.zeros(GRID.size)
+    p[100] = 1.0
+    low, high = central_interval(p, GRID, 0.68)
+    assert high - low == pytest.approx(0.68 * STEP)
+    assert low + high == pytest.approx(2 * GRID[100])
+
+
+def test_central_mass_undoes_the_interval() -> None:
+    rows = np.stack([gaussian(0.4, 0.013), 0.3 * gaussian(0.2, 0.01) + 0.7 * gaussian(0.9, 0.02)])
+    for mass in (0.1, 0.68, 0.95):
+        for end in central_interval(rows, GRID, mass):
+            np.testing.assert_allclose(central_mass(rows, GRID, end), mass, atol=1e-9)
+    np.testing.assert_allclose(central_mass(rows, GRID, quantile(rows, GRID, 0.5)), 0, atol=1e-9)
+    np.testing.assert_allclose(central_mass(rows, GRID, [-3.0, 99.0]), 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("distance", [0.3, 1.0, 2.0, 3.0])
+def test_highest_density_mass_of_a_gaussian(distance: float) -> None:
+    """The region that reaches as far as x is the central interval of |x|."""
+    p = gaussian(0.4, 0.02)
+    expected = 2.0 * phi(distance) - 1.0
+    for sign in (-1, 1):
+        found = highest_density_mass(p, GRID, 0.4 + sign * distance * 0.02)
+        assert found == pytest.approx(expected, abs=0.005)
+    assert highest_density_mass(p, GRID, 0.4) < 0.01
+
+
+def test_highest_density_mass_between_two_modes() -> None:
+    """The valley between two modes is excluded, though both central tails are beyond it."""
+    p = 0.6 * gaussian(0.2, 0.02) + 0.4 * gaussian(0.9, 0.02)
+    assert highest_density_mass(p, GRID, 0.55) == pytest.approx(1.0, abs=1e-6)
+    assert central_mass(p, GRID, 0.55) < 0.3
+    # At the top of the lesser mode only that part of the higher one is denser whose
+    # density is more than 4/6 of its top.
+    reach = math.sqrt(-2.0 * math.log(4.0 / 6.0))
+    expected = 0.6 * (2.0 * phi(reach) - 1.0)
+    assert highest_density_mass(p, GRID, 0.9) == pytest.approx(expected, abs=0.01)
+
+
+def test_highest_density_mass_of_one_bin_is_no_contradiction() -> None:
+    p = np.zeros(GRID.size)
+    p[100] = 1.0
+    assert highest_density_mass(p, GRID, GRID[100]) == 0.0
+    assert highest_density_mass(p, GRID, GRID[100] + 0.5 * STEP) == pytest.approx(0.75)
+    assert highest_density_mass(p, GRID, GRID[102]) == 1.0
+
+
+def test_highest_density_mass_at_and_beyond_the_ends() -> None:
+    flat = np.full(GRID.size, 1.0 / GRID.size)
+    rows = np.stack([flat, flat, gaussian(GRID[0], 0.01)])
+    values = [GRID[0] - 0.6 * STEP, GRID[-1] + 0.6 * STEP, GRID[0] - 0.4 * STEP]
+    np.testing.assert_allclose(highest_density_mass(rows, GRID, values), [1, 1, 0], atol=0.02)
+
+
+def test_highest_density_mass_is_calibrated() -> None:
+    """Values drawn from a bimodal p lie in regions of mass q in a share q of all cases."""
+    rng = np.random.default_rng(3)
+    p = 0.35 * gaussian(0.2, 0.015) + 0.65 * gaussian(0.5, 0.05)
+    first = rng.random(4000) < 0.35
+    drawn = np.where(first, rng.normal(0.2, 0.015, 4000), rng.normal(0.5, 0.05, 4000))
+    mass = highest_density_mass(np.broadcast_to(p, (4000, p.size)), GRID, drawn)
+    for q in (0.3, 0.68, 0.95):
+        assert np.mean(mass <= q) == pytest.approx(q, abs=0.025)
+    central = central_mass(np.broadcast_to(p, (4000, p.size)), GRID, drawn)
+    for q in (0.3, 0.68, 0.95):
+        assert np.mean(central <= q) == pytest.approx(q, abs=0.025)
