@@ -9,57 +9,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from specinfer.card_blocks import Bins as Bins
+from specinfer.card_blocks import (
+    Calibration,
+    Trust,
+    output_sizes,
+    parse_bins,
+    parse_calibration,
+    parse_subtypes,
+    parse_trust,
+)
 from specinfer.errors import ModelError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 CARD_SCHEMA = "specinfer.card/1"
 MODEL_DIR_VARIABLE = "SPECINFER_MODEL_DIR"
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 _REINSTALL = "reinstall specinfer or restore the folder"
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Equally spaced bins; `start` is the centre of the first."""
-
-    start: float
-    step: float
-    size: int
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """Bin centres, shape (size,)."""
-        # Cards are also read by commands that need no numpy.
-        import numpy as np
-
-        return self.start + self.step * np.arange(self.size, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How logits become probabilities and decisions.
-
-    Parameters
-    ----------
-    class_temperature, redshift_temperature, phase_temperature : float
-        Divisors of the logits.
-    set_threshold : float
-        Classes at least this probable are in the prediction set.
-    set_coverage : float
-        Share of held-out objects whose true class is in the set.
-    """
-
-    class_temperature: float
-    redshift_temperature: float
-    phase_temperature: float
-    set_threshold: float
-    set_coverage: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +55,12 @@ class ModelCard:
     calibration : Calibration
     low_snr, min_coverage : float
         Limits below which a result is flagged LOW_SNR or LITTLE_COVERAGE.
+    subtypes : mapping of str to tuple of str
+        Second-level classes, by class, in the order of ``subtype_logits``.
+    trust : Trust
+        Limits of novelty, host light and redshift, and operating points.
+    embedding_size : int or None
+        Length of the embedding, if the model gives one.
     sha256 : str
         Of ``model.onnx``.
     fingerprint : str
@@ -111,6 +85,9 @@ class ModelCard:
     calibration: Calibration
     low_snr: float
     min_coverage: float
+    subtypes: Mapping[str, tuple[str, ...]]
+    trust: Trust
+    embedding_size: int | None
     sha256: str
     fingerprint: str
     raw: Mapping[str, Any] = field(repr=False)
@@ -285,8 +262,6 @@ def _folder(name: str) -> Path:
 
 
 def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
-    calibration = raw["calibration"]
-    prediction_set = calibration["prediction_set"]
     classes = tuple(str(name) for name in raw["classes"])
     if len(set(classes)) != len(classes) or len(classes) < 2:
         raise ValueError("classes must be at least two different names")
@@ -296,6 +271,7 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
     version = str(raw["version"])
     if not _VERSION.fullmatch(version):
         raise ValueError(f"version {version!r} is not like 1.2.3")
+    outputs = output_sizes(raw)
     return ModelCard(
         folder=folder,
         name=str(raw["name"]),
@@ -304,39 +280,22 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
         task=str(raw["task"]),
         classes=classes,
         input_name=str(raw["inputs"][0]["name"]),
-        output_names=tuple(str(output["name"]) for output in raw["outputs"]),
+        output_names=tuple(outputs),
         preprocessing=dict(raw["preprocessing"]),
-        redshift_bins=_bins(raw["redshift_bins"]),
-        phase_bins=_bins(raw["phase_bins"]),
+        redshift_bins=parse_bins(raw["redshift_bins"]),
+        phase_bins=parse_bins(raw["phase_bins"]),
         redshift_limits={str(k): float(v) for k, v in raw.get("redshift_limits", {}).items()},
         phase_classes=phase_classes,
-        calibration=Calibration(
-            class_temperature=_positive(calibration, "class_temperature"),
-            redshift_temperature=_positive(calibration, "redshift_temperature"),
-            phase_temperature=_positive(calibration, "phase_temperature"),
-            set_threshold=float(prediction_set["threshold"]),
-            set_coverage=float(prediction_set["coverage"]),
-        ),
+        calibration=parse_calibration(raw["calibration"], classes),
         low_snr=float(raw["flags"]["low_snr"]),
         min_coverage=float(raw["flags"]["min_coverage"]),
+        subtypes=parse_subtypes(raw, classes, outputs),
+        trust=parse_trust(raw, classes, outputs),
+        embedding_size=outputs.get("embedding"),
         sha256=str(raw["sha256"]),
         fingerprint=card_fingerprint(raw),
         raw=raw,
     )
-
-
-def _bins(block: Mapping[str, Any]) -> Bins:
-    bins = Bins(float(block["start"]), _positive(block, "step"), int(block["size"]))
-    if bins.size < 4:
-        raise ValueError("fewer than four bins")
-    return bins
-
-
-def _positive(block: Mapping[str, Any], key: str) -> float:
-    value = float(block[key])
-    if not 0.0 < value < float("inf"):
-        raise ValueError(f"{key} is {value}")
-    return value
 
 
 def _check_preprocessing(card: ModelCard) -> None:
