@@ -50,7 +50,8 @@ class Calibration:
         Share of held-out objects whose true class is in the set.
     set_thresholds : mapping of str to float, or None
         Thresholds of the class-conditional prediction set, one a class (Vovk 2012,
-        arXiv:1209.2673): the same share holds for each true class by itself.
+        arXiv:1209.2673): the same share holds for each true class by itself. A class
+        without one in the card has `set_threshold`.
     redshift_levels, phase_levels : mapping of str to float, or None
         By "68" and "95": the mass of the central interval of p(z), p(phase), that
         covers 68 % and 95 % of held-out objects.
@@ -124,16 +125,17 @@ def parse_bins(block: Mapping[str, Any]) -> Bins:
 def parse_calibration(block: Mapping[str, Any], classes: Sequence[str]) -> Calibration:
     """The ``calibration`` block of a card with these classes."""
     prediction_set = block["prediction_set"]
+    common = _number(prediction_set, "threshold")
     return Calibration(
         class_temperature=_positive(block, "class_temperature"),
         redshift_temperature=_positive(block, "redshift_temperature"),
         phase_temperature=_positive(block, "phase_temperature"),
-        set_threshold=_number(prediction_set, "threshold"),
+        set_threshold=common,
         set_coverage=_number(prediction_set, "coverage"),
         subtype_temperature=(
             _positive(block, "subtype_temperature") if "subtype_temperature" in block else 1.0
         ),
-        set_thresholds=_thresholds(prediction_set.get("by_class"), classes),
+        set_thresholds=_thresholds(prediction_set.get("by_class"), classes, common),
         redshift_levels=_levels(block.get("redshift_levels"), "redshift_levels"),
         phase_levels=_levels(block.get("phase_levels"), "phase_levels"),
     )
@@ -154,10 +156,10 @@ def parse_subtypes(
     Returns
     -------
     dict
-        By class; empty for a card without ``subtypes``.
+        By class; empty for a card without ``subtypes`` or a network without their logits.
     """
     block = card.get("subtypes")
-    if block is None:
+    if block is None or "subtype_logits" not in outputs:
         return {}
     subtypes = {str(name): tuple(str(part) for part in parts) for name, parts in block.items()}
     for name, parts in subtypes.items():
@@ -165,7 +167,6 @@ def parse_subtypes(
             raise ValueError(f"subtypes of {name!r}, which is none of the classes")
         if len(set(parts)) != len(parts) or len(parts) < 2:
             raise ValueError(f"subtypes of {name!r} must be at least two different names")
-    _needs(outputs, "subtype_logits", "subtypes")
     size, named = outputs["subtype_logits"], sum(map(len, subtypes.values()))
     if size not in (None, named):
         raise ValueError(f"{named} subtypes but {size} subtype_logits")
@@ -207,13 +208,13 @@ def _operating_point(block: Mapping[str, Any], classes: Sequence[str]) -> Operat
 
 
 def _thresholds(
-    block: Mapping[str, Any] | None, classes: Sequence[str]
+    block: Mapping[str, Any] | None, classes: Sequence[str], common: float
 ) -> Mapping[str, float] | None:
     if block is None:
         return None
-    if set(block) != set(classes):
-        raise ValueError("prediction_set.by_class must have one threshold for every class")
-    return {name: _share(block, name) for name in classes}
+    if unknown := set(block) - set(classes):
+        raise ValueError(f"prediction_set.by_class names {sorted(unknown)}, none of the classes")
+    return {name: _share(block, name) if name in block else common for name in classes}
 
 
 def _levels(block: Mapping[str, Any] | None, key: str) -> Mapping[str, float] | None:
