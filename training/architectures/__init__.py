@@ -7,14 +7,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from training.architectures.aligned import AlignedConfig, AlignedNet
+from training.architectures.published import PublishedConfig, PublishedNet
 from training.architectures.spectranet import SpectraNet, SpectraNetConfig
 
-NetworkConfig = SpectraNetConfig | AlignedConfig
-Network = SpectraNet | AlignedNet
+NetworkConfig = SpectraNetConfig | AlignedConfig | PublishedConfig
+Network = SpectraNet | AlignedNet | PublishedNet
 
 CONFIGS: dict[str, type[NetworkConfig]] = {
     "spectranet": SpectraNetConfig,
     "aligned": AlignedConfig,
+    "published": PublishedConfig,
 }
 
 
@@ -22,6 +24,8 @@ def build(config: NetworkConfig) -> Network:
     """A network of the shape that `config` describes, with random weights."""
     if isinstance(config, SpectraNetConfig):
         return SpectraNet(config)
+    if isinstance(config, PublishedConfig):
+        return PublishedNet(config)
     return AlignedNet(config)
 
 
