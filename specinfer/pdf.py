@@ -44,6 +44,30 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> FloatArray:
     return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
+def log_odds(logits: ArrayLike, index: int, temperature: float = 1.0) -> FloatArray:
+    """ln(p / (1 - p)) of one of several classes, also where p rounds to 0 or 1.
+
+    Parameters
+    ----------
+    logits : array_like, shape (..., n)
+        At least two classes.
+    index : int
+        Of the class.
+    temperature : float
+        Logits are divided by it first, as in `softmax`.
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    others = np.delete(scaled, index, axis=-1)
+    top = others.max(axis=-1)
+    return np.asarray(
+        scaled[..., index] - top - np.log(np.exp(others - top[..., None]).sum(axis=-1))
+    )
+
+
 def modes(
     p: FloatArray, grid: FloatArray, count: int = 3, half_width: float = MODE_HALF_WIDTH
 ) -> Modes:
