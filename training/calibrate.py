@@ -1,10 +1,10 @@
-"""``python -m training.calibrate RUN``: temperatures and prediction sets, on validation objects."""
+"""``python -m training.calibrate RUN``: what makes answers trustworthy, on validation objects."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,138 +15,168 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from specinfer.models import Bins
 from specinfer.networks.spectranet import keep_possible, possible_redshifts
 from specinfer.pdf import softmax
-from training.archive.labels import CLASSES
+from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
+from training.evaluation.trials import draw_by_object, sedm_redshifts
+from training.fits import (
+    binned_nll,
+    central_mass,
+    class_nll,
+    decision_threshold,
+    fit_temperature,
+    levels,
+    set_threshold,
+    weighted_quantile,
+)
+from training.novelty import fit_novelty, score
 from training.predict import Outputs, predict
-from training.run import load_average, make_batches
-from training.simulate.draw import Batch, redshift_limits
+from training.run import NOVELTY, load_members, make_batches, run_name, usable_rows
+from training.simulate.draw import Batch, host_rows, redshift_limits, to_batch
+from training.simulate.instruments import sedm
+from training.simulate.transients import Simulator
 from training.stream import CALIBRATION, step_rng
 
 app = typer.Typer(add_completion=False)
 FloatArray = NDArray[np.float64]
 
-# Temperatures are searched between these, on a logarithmic scale.
-_RANGE = (0.2, 5.0)
+# What calibration is for: the SEDM's targets, each object equally often.
+SNR = (4.0, 40.0)
+HOST_SHARE = 0.3
+# Rows of a validation class behind a threshold of its own.
+_LEAST_ROWS = 20
+NOVELTY_RATE, DECISION_RATE = 0.01, 0.005
+HOST_DOMINATED = 0.5
+CONFLICT_LEVEL = 0.997
 
 
-def fit_temperature(loss: Callable[[float], float]) -> float:
-    """The temperature of least loss, by golden-section search in ln(T).
+@dataclass(frozen=True)
+class Known:
+    """Truths of simulated spectra, one row each."""
 
-    Parameters
-    ----------
-    loss : callable
-        Mean negative log-likelihood at a temperature; it has one minimum.
+    label: NDArray[np.int64]
+    log1z: FloatArray
+    phase: FloatArray
+    subtype: NDArray[np.int64]
+    weight: FloatArray
+    n_objects: int
 
-    Returns
-    -------
-    float
-        Within 0.2-5, to four digits.
-    """
-    low, high = np.log(_RANGE)
-    ratio = (math.sqrt(5.0) - 1.0) / 2.0
-    a, b = high - ratio * (high - low), low + ratio * (high - low)
-    at_a, at_b = loss(math.exp(a)), loss(math.exp(b))
-    while high - low > 1e-4:
-        if at_a < at_b:
-            high, b, at_b = b, a, at_a
-            a = high - ratio * (high - low)
-            at_a = loss(math.exp(a))
-        else:
-            low, a, at_a = a, b, at_b
-            b = low + ratio * (high - low)
-            at_b = loss(math.exp(b))
-    return round(math.exp(0.5 * (low + high)), 4)
+    @classmethod
+    def of(cls, batches: Sequence[Batch], library: Library) -> Known:
+        """Of batches; the rows of an object weigh the same for every object."""
 
+        def joined(name: str) -> Any:
+            return np.concatenate([getattr(batch, name) for batch in batches])
 
-def class_nll(logits: FloatArray, label: NDArray[np.int64], temperature: float) -> float:
-    """Mean negative log-likelihood of the true classes."""
-    p = softmax(logits, temperature)[np.arange(label.size), label]
-    return float(-np.log(np.maximum(p, 1e-300)).mean())
+        objects = library.object[joined("row")]
+        _, inverse, counts = np.unique(objects, return_inverse=True, return_counts=True)
+        return cls(
+            label=joined("label"),
+            log1z=joined("log1z"),
+            phase=joined("phase"),
+            subtype=joined("subtype"),
+            weight=1.0 / counts[inverse],
+            n_objects=int(counts.size),
+        )
 
 
-def binned_nll(p: FloatArray, values: FloatArray, bins: Bins) -> float:
-    """Mean negative log-likelihood of values under binned distributions, linear between bins."""
-    position = np.clip((values - bins.start) / bins.step, 0.0, p.shape[1] - 1.0)
-    index = np.minimum(position.astype(np.intp), p.shape[1] - 2)
-    part = position - index
-    rows = np.arange(values.size)
-    at = (1.0 - part) * p[rows, index] + part * p[rows, index + 1]
-    return float(-np.log(np.maximum(at, 1e-300)).mean())
-
-
-def set_threshold(
-    p: FloatArray, label: NDArray[np.int64], weight: FloatArray, coverage: float
-) -> float:
-    """Least probability of a class in the prediction set.
-
-    Split-conformal sets of the least ambiguous kind (Sadinle, Lei & Wasserman 2019,
-    JASA 114, 223): all classes at least as probable as the threshold that `coverage` of
-    the true classes reach.
-
-    Parameters
-    ----------
-    p : ndarray, shape (n, n_classes)
-    label : ndarray of int, shape (n,)
-    weight : ndarray, shape (n,)
-        Weights of the rows; those of one object should sum to the same for every object.
-    coverage : float
-
-    Returns
-    -------
-    float
-    """
-    score = p[np.arange(label.size), label]
-    order = np.argsort(-score, kind="stable")
-    share = np.cumsum(weight[order]) / weight.sum()
-    # Rounding may leave the last share a little below 1.
-    return float(score[order][min(np.searchsorted(share, coverage), label.size - 1)])
-
-
-def calibrate(
-    recipe: Recipe, answer: Outputs, batches: list[Batch], objects: NDArray[Any], coverage: float
-) -> dict[str, Any]:
-    """The card's ``calibration`` block, with what it was measured on."""
-    label = np.concatenate([b.label for b in batches])
-    log1z = np.concatenate([b.log1z for b in batches])
-    phase = np.concatenate([b.phase for b in batches])
-    known = np.isfinite(phase)
-    classes, redshifts, phases = (
-        np.asarray(answer[f"{name}_logits"], dtype=np.float64)
-        for name in ("class", "redshift", "phase")
+def sedm_batches(
+    recipe: Recipe, library: Library, part: str, count: int, purpose: int
+) -> list[Batch]:
+    """SEDM-like spectra of a part: every object equally often, at the redshifts of trials."""
+    rows = usable_rows(recipe, library, part)
+    simulator = Simulator(library, host_rows(library, rows))
+    conditions = replace(
+        recipe.conditions, snr=SNR, host_share=HOST_SHARE, narrow_share=0.0, blend_share=0.0
     )
-    bins = recipe.redshift_bins
+    made = []
+    for step in range(count):
+        rng = step_rng(recipe.training.seed, purpose, step)
+        drawn = draw_by_object(library, rows, recipe.training.batch_size, rng)
+        redshift = sedm_redshifts(library, drawn, rng)
+        observed = simulator.observe(drawn, redshift, sedm(), conditions, rng)
+        made.append(to_batch(library, drawn, observed, recipe.preprocessing))
+    return made
+
+
+def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) -> dict[str, Any]:
+    """The card's ``calibration`` block, with what it was measured on.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    answer : Outputs
+        Raw outputs over validation spectra.
+    known : Known
+        Their truths.
+    coverage : float
+        Of the prediction sets.
+    """
+    logits = {
+        name: np.asarray(answer[f"{name}_logits"], dtype=np.float64)
+        for name in ("class", "redshift", "phase", "subtype")
+        if f"{name}_logits" in answer
+    }
+    weight, bins = known.weight, recipe.redshift_bins
     possible = possible_redshifts(CLASSES, redshift_limits(bins.step), bins.centres)
+    phased, typed = np.isfinite(known.phase), known.subtype >= 0
     temperature: dict[str, float] = {}
 
-    def redshift_loss(t: float) -> float:
-        p_class = softmax(classes, temperature["class"])
-        return binned_nll(keep_possible(softmax(redshifts, t), p_class, possible), log1z, bins)
+    def p_redshift(t: float) -> FloatArray:
+        p_class = softmax(logits["class"], temperature["class"])
+        return keep_possible(softmax(logits["redshift"], t), p_class, possible)
 
     # In this order: p(z) as it is served depends on p(class).
     losses: dict[str, Callable[[float], float]] = {
-        "class": lambda t: class_nll(classes, label, t),
-        "redshift": redshift_loss,
-        "phase": lambda t: binned_nll(softmax(phases[known], t), phase[known], recipe.phase_bins),
-    }
+        "class": lambda t: class_nll(logits["class"], known.label, t, weight),
+        "redshift": lambda t: binned_nll(p_redshift(t), known.log1z, bins, weight),
+        "phase": lambda t: binned_nll(
+            softmax(logits["phase"][phased], t), known.phase[phased], recipe.phase_bins,
+            weight[phased],
+        ),
+    }  # fmt: skip
+    if "subtype" in logits:
+        losses["subtype"] = lambda t: class_nll(
+            logits["subtype"][typed], known.subtype[typed], t, weight[typed]
+        )
     for name, loss in track(losses.items(), "fitting", console=Console(stderr=True)):
         temperature[name] = fit_temperature(loss)
-    _, inverse, counts = np.unique(objects, return_inverse=True, return_counts=True)
-    threshold = set_threshold(
-        softmax(classes, temperature["class"]), label, 1.0 / counts[inverse], coverage
-    )
+    p_class = softmax(logits["class"], temperature["class"])
+    supernova = known.label < len(PHASE_CLASSES)
+    mass = {
+        "redshift": central_mass(
+            p_redshift(temperature["redshift"])[supernova], known.log1z[supernova], bins
+        ),
+        "phase": central_mass(
+            softmax(logits["phase"][phased], temperature["phase"]),
+            known.phase[phased],
+            recipe.phase_bins,
+        ),
+    }
+    by_class = {}
+    for index, name in enumerate(CLASSES):
+        mine = known.label == index
+        # A threshold needs spectra of the class behind it; without them the set's own holds.
+        if mine.sum() >= _LEAST_ROWS:
+            value = set_threshold(p_class[mine], known.label[mine], weight[mine], coverage)
+            by_class[name] = round(value, 6)
     return {
-        "class_temperature": temperature["class"],
-        "redshift_temperature": temperature["redshift"],
-        "phase_temperature": temperature["phase"],
-        "prediction_set": {"coverage": coverage, "threshold": round(threshold, 6)},
+        **{f"{name}_temperature": value for name, value in temperature.items()},
+        "redshift_levels": levels(mass["redshift"], weight[supernova]),
+        "phase_levels": levels(mass["phase"], weight[phased]),
+        "prediction_set": {
+            "coverage": coverage,
+            "threshold": round(set_threshold(p_class, known.label, weight, coverage), 6),
+            "by_class": by_class,
+        },
         "fitted_on": {
             "part": "validation",
-            "spectra": int(label.size),
-            "objects": int(counts.size),
+            "spectra": int(known.label.size),
+            "objects": known.n_objects,
+            "snr": list(SNR),
+            "host_share": HOST_SHARE,
             "nll": {
                 name: [round(loss(1.0), 4), round(loss(temperature[name]), 4)]
                 for name, loss in losses.items()
@@ -155,34 +185,82 @@ def calibrate(
     }
 
 
+def decide(
+    answer: Outputs, known: Known, calibration: dict[str, Any], novelty: float
+) -> dict[str, Any]:
+    """The card's entry in ``decisions``: SN Ia that may be posted without a human."""
+    ia = CLASSES.index("SN Ia")
+    p = softmax(np.asarray(answer["class_logits"], np.float64), calibration["class_temperature"])
+    host = 1.0 / (1.0 + np.exp(-answer["host_logit"][:, 0].astype(np.float64)))
+    # The flags that send an answer to a human whatever the probability.
+    flagged = (answer["novelty"][:, 0] > novelty) | (host > HOST_DOMINATED)
+    posted = np.where(flagged, 0.0, p[:, ia])
+    right = known.label == ia
+    threshold = decision_threshold(posted, right, known.weight, DECISION_RATE)
+    passed = posted >= threshold
+    return {
+        "class": "SN Ia",
+        "threshold": round(threshold, 6),
+        "false_positive_rate": DECISION_RATE,
+        "on_validation": {
+            "recall": round(float(np.average(passed[right], weights=known.weight[right])), 4),
+            "false_positive_rate": round(
+                float(np.average(passed[~right], weights=known.weight[~right])), 5
+            ),
+            "spectra": int(right.size),
+            "objects": known.n_objects,
+        },
+    }
+
+
 @app.command()
 def main(
-    run: Annotated[Path, typer.Argument(help="The run folder, e.g. runs/spectranet")],
-    batches: Annotated[int, typer.Option(help="Batches of simulated validation spectra.")] = 40,
+    runs: Annotated[list[Path], typer.Argument(help="Run folders: the members of the network")],
+    batches: Annotated[int, typer.Option(help="Batches of simulated validation spectra.")] = 48,
     coverage: Annotated[float, typer.Option(help="Coverage of the prediction sets.")] = 0.9,
 ) -> None:
-    """Fit temperatures and the prediction-set threshold on validation objects only.
+    """Fit what makes answers trustworthy, on validation objects only.
 
-    Writes calibration.json into the run folder.
+    Temperatures, prediction sets, intervals of redshift and phase, the novelty score and
+    the threshold for posting without a human. Writes calibration.json and novelty.pt into
+    the first run folder.
 
     Example: python -m training.calibrate runs/spectranet
     """
     console = Console(stderr=True)
-    recipe = read_recipe(run / "recipe.toml")
-    model = load_average(run, recipe)
+    first = runs[0]
+    recipe = read_recipe(first / "recipe.toml")
+    served = load_members(runs)
     library = Library.load(resolve(recipe.data.library))
-    maker = make_batches(recipe, library, "validation")
-    seed = recipe.training.seed
-    drawn = [
-        maker.make(recipe.training.batch_size, step_rng(seed, CALIBRATION, i))
-        for i in track(range(batches), "simulating", console=console)
-    ]
-    answer = predict(model, list(track(drawn, "predicting", console=console)), torch.device("cpu"))
-    objects = library.object[np.concatenate([b.row for b in drawn])]
-    block = calibrate(recipe, answer, drawn, objects, coverage)
-    temporary = run / "calibration.tmp"
+    device = torch.device("cpu")
+    with console.status("novelty: embeddings of training objects"):
+        maker = make_batches(recipe, library, "train")
+        seed, size = recipe.training.seed, recipe.training.batch_size
+        drawn = [maker.make(size, step_rng(seed, CALIBRATION, 10**6 + i)) for i in range(batches)]
+        label = np.concatenate([batch.label for batch in drawn])
+        embedding = predict(served, drawn, device)["embedding"].astype(np.float64)
+        state = fit_novelty(embedding, label, len(CLASSES))
+        served.novelty.load_state_dict(state)
+    with console.status("validation objects"):
+        seen = sedm_batches(recipe, library, "validation", batches, CALIBRATION)
+        answer = predict(served, seen, device)
+    known = Known.of(seen, library)
+    calibration = calibrate(recipe, answer, known, coverage)
+    novelty = weighted_quantile(score(state, answer["embedding"]), known.weight, 1.0 - NOVELTY_RATE)
+    block = {
+        "members": [run_name(run) for run in runs],
+        "calibration": calibration,
+        "novelty": {"threshold": round(novelty, 5), "false_alarm_rate": NOVELTY_RATE},
+        "host": {"dominated": HOST_DOMINATED},
+        "redshift_conflict": {"level": CONFLICT_LEVEL},
+        "decisions": [decide(answer, known, calibration, novelty)],
+    }
+    temporary = first / (NOVELTY + ".tmp")
+    torch.save(state, temporary)
+    temporary.replace(first / NOVELTY)
+    temporary = first / "calibration.tmp"
     temporary.write_text(json.dumps(block, indent=1) + "\n")
-    temporary.replace(run / "calibration.json")
+    temporary.replace(first / "calibration.json")
     typer.echo(json.dumps(block, indent=1))
 
 

@@ -17,8 +17,9 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from training.architectures import Network, architecture_name
+from training.architectures import architecture_name, count_parameters
 from training.architectures.fuse import fuse
+from training.architectures.served import Served
 from training.archive.labels import CLASSES, IA_SUBTYPES, PHASE_CLASSES
 from training.archive.library import Library, library_hash
 from training.archive.split import PARTS, read_split, rows_of
@@ -31,7 +32,7 @@ from training.parity import (
     run_torch,
 )
 from training.paths import ROOT
-from training.run import load_average, make_batches, stages_of
+from training.run import load_members, make_batches, run_name, stages_of
 from training.simulate.draw import largest_redshift, redshift_limits
 from training.stream import VALIDATION, step_rng
 
@@ -60,12 +61,12 @@ CITATIONS = (
 )
 
 
-def to_onnx(network: Network) -> onnx.ModelProto:
+def to_onnx(network: Served) -> onnx.ModelProto:
     """The graph of a fused network, with a free batch dimension.
 
     Parameters
     ----------
-    network : Network
+    network : Served
         In evaluation mode, without normalisation layers.
 
     Returns
@@ -102,12 +103,12 @@ def to_onnx(network: Network) -> onnx.ModelProto:
     return model
 
 
-def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any]:
+def training_block(recipe: Recipe, runs: list[Path], library: Library) -> dict[str, Any]:
     """What a stranger needs to make the network again."""
     split = read_split(resolve(recipe.data.split))
     rows = {part: rows_of(library, split, part) for part in PARTS}
     return {
-        "network": {"architecture": architecture_name(recipe.network)}
+        "network": {"architecture": architecture_name(recipe.network), "members": len(runs)}
         | {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(recipe.network).items()
@@ -116,11 +117,18 @@ def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any
         "library_sha256": library_hash(library),
         "split": recipe.data.split,
         "split_sha256": split["sha256"],
-        "stages": stages_of(run),
+        "members": [stages_of(run) for run in runs],
         "objects": {
             part: {
                 name: len(set(library.object[mine[library.label[mine] == i]].tolist()))
                 for i, name in enumerate(CLASSES)
+            }
+            for part, mine in rows.items()
+        },
+        "subtype_objects": {
+            part: {
+                name: len(set(library.object[mine[library.subtype[mine] == name]].tolist()))
+                for name in IA_SUBTYPES
             }
             for part, mine in rows.items()
         },
@@ -129,11 +137,29 @@ def training_block(recipe: Recipe, run: Path, library: Library) -> dict[str, Any
     }
 
 
-def make_card(recipe: Recipe, run: Path, library: Library, network: Network) -> dict[str, Any]:
+def read_calibration(runs: list[Path]) -> dict[str, Any]:
+    """What `training.calibrate` found for these members.
+
+    Raises
+    ------
+    SystemExit
+        If it was not run, or with other members.
+    """
+    path = runs[0] / "calibration.json"
+    command = "python -m training.calibrate " + " ".join(str(run) for run in runs)
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there: run `{command}`")
+    block: dict[str, Any] = json.loads(path.read_text())
+    if block.pop("members", None) != [run_name(run) for run in runs]:
+        raise SystemExit(f"{path} was made for other members: run `{command}`")
+    return block
+
+
+def make_card(
+    recipe: Recipe, runs: list[Path], library: Library, network: Served
+) -> dict[str, Any]:
     """The card of a network that was not evaluated yet."""
-    calibration = run / "calibration.json"
-    if not calibration.is_file():
-        raise SystemExit(f"{calibration} is not there: run `python -m training.calibrate {run}`")
+    calibration = read_calibration(runs)
     grid = recipe.preprocessing
     every = {
         "class_logits": len(CLASSES),
@@ -141,7 +167,8 @@ def make_card(recipe: Recipe, run: Path, library: Library, network: Network) -> 
         "phase_logits": recipe.phase_bins.size,
         "subtype_logits": len(IA_SUBTYPES),
         "host_logit": 1,
-        "embedding": network.config.embedding,
+        "novelty": 1,
+        "embedding": network.size,
     }
     sizes = {name: every[name] for name in network.outputs}
     z_max = max(largest_redshift(name) for name in CLASSES)
@@ -159,7 +186,8 @@ def make_card(recipe: Recipe, run: Path, library: Library, network: Network) -> 
         "phase_bins": asdict(recipe.phase_bins),
         "redshift_limits": redshift_limits(recipe.redshift_bins.step),
         "phase_classes": list(PHASE_CLASSES),
-        "calibration": json.loads(calibration.read_text()),
+        "subtypes": {"SN Ia": ["normal", *(x.removeprefix("Ia-") for x in IA_SUBTYPES[1:])]},
+        **calibration,
         "flags": FLAGS,
         "valid_range": {
             "wavelength": [grid.wavelength_min, grid.wavelength_max],
@@ -167,7 +195,7 @@ def make_card(recipe: Recipe, run: Path, library: Library, network: Network) -> 
             "snr": list(recipe.conditions.snr),
             "resolution": [100, 1500],
         },
-        "training": training_block(recipe, run, library),
+        "training": training_block(recipe, runs, library),
         "metrics": {},
         "citations": list(CITATIONS),
         "licence": "Apache-2.0",
@@ -182,7 +210,7 @@ def golden_inputs(recipe: Recipe, library: Library) -> NDArray[np.float32]:
     return maker.make(N_GOLDEN, step_rng(recipe.training.seed, VALIDATION, 10**6)).input
 
 
-def check_parity(network: Network, folder: Path, inputs: NDArray[np.float32]) -> float:
+def check_parity(network: Served, folder: Path, inputs: NDArray[np.float32]) -> float:
     """Compare PyTorch and ONNX; refuse to export what differs.
 
     Returns
@@ -201,7 +229,9 @@ def check_parity(network: Network, folder: Path, inputs: NDArray[np.float32]) ->
 
 @app.command()
 def main(
-    run: Annotated[Path, typer.Argument(help="The run folder, e.g. runs/spectranet")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="The run folders of the members, e.g. runs/spectranet")
+    ],
     output: Annotated[
         Path | None, typer.Option(help="The model folder (default exported_models/NAME).")
     ] = None,
@@ -214,14 +244,14 @@ def main(
     Example: python -m training.export runs/spectranet
     """
     console = Console(stderr=True)
-    recipe = read_recipe(run / "recipe.toml")
+    recipe = read_recipe(runs[0] / "recipe.toml")
     library = Library.load(resolve(recipe.data.library))
-    trained = load_average(run, recipe)
+    trained = load_members(runs)
     network = fuse(trained)
     inputs = golden_inputs(recipe, library)
     unfused = run_torch(trained, inputs)
     folding = largest_difference(unfused, run_torch(network, inputs))
-    card = make_card(recipe, run, library, network)
+    card = make_card(recipe, runs, library, network)
     with console.status("exporting"), tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / recipe.name
         write_card(made, card, to_onnx(network))
@@ -235,7 +265,8 @@ def main(
             (folder / (name + ".tmp")).replace(folder / name)
     size = (folder / "model.onnx").stat().st_size / 1e6
     console.print(
-        f"{folder}: {size:.1f} MB, largest difference PyTorch - ONNX {difference:.1e} "
+        f"{folder}: {count_parameters(network):,} parameters, {size:.1f} MB, "
+        f"largest difference PyTorch - ONNX {difference:.1e} "
         f"(folding the normalisation {folding:.1e}) on {N_GOLDEN} spectra"
     )
 

@@ -18,11 +18,12 @@ from specinfer.engine import Session
 from specinfer.models import load_card, read_model
 from training.architectures import Network, from_block, named
 from training.architectures.fuse import empty_fused
+from training.architectures.served import Served
 
 LARGEST_DIFFERENCE = 1e-4
 
 
-def torch_network(folder: Path) -> Network:
+def torch_network(folder: Path) -> Network | Served:
     """The PyTorch network with the weights that lie in a folder's model.onnx."""
     card = load_card(str(folder))
     model = onnx.load_from_string(read_model(card))
@@ -30,13 +31,17 @@ def torch_network(folder: Path) -> Network:
         item.name: torch.from_numpy(onnx.numpy_helper.to_array(item).copy())
         for item in model.graph.initializer
     }
-    network = empty_fused(from_block(card.raw["training"]["network"]))
+    block = dict(card.raw["training"]["network"])
+    members = block.pop("members", 0)
+    shape = from_block(block)
+    # Cards of before there were members hold the network itself.
+    network = empty_fused(shape, members)
     wanted = network.state_dict()
     network.load_state_dict({name: weights[name] for name in wanted})
     return network.eval()
 
 
-def run_torch(network: Network, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def run_torch(network: Network | Served, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Outputs of the PyTorch network by name."""
     with torch.no_grad():
         outputs = named(network, network(torch.from_numpy(spectrum)))

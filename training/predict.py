@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from training.architectures import Network, named
+from training.architectures.served import Served
 from training.simulate.draw import Batch
 
 # Stacked raw outputs by name, each (n, size).
 Outputs = dict[str, NDArray[np.float32]]
 
 
-def predict(model: Network, batches: Sequence[Batch], device: torch.device) -> Outputs:
+def predict(model: Network | Served, batches: Sequence[Batch], device: torch.device) -> Outputs:
     """Run a network over batches in evaluation mode, in float32."""
     was_training = model.training
     model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from training.architectures import Network, build
+from training.architectures.served import Served
 from training.archive.contradictions import denied_rows
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
 from training.config import Recipe, read_recipe, resolve
+from training.paths import ROOT
 from training.simulate.draw import BatchMaker, host_rows
 
 CHECKPOINT = "checkpoint.pt"
+NOVELTY = "novelty.pt"
 
 
 # Not an observed object but a model fitted to SN 1999em, which is in the training part.
@@ -75,6 +79,33 @@ def load_average(folder: Path, recipe: Recipe) -> Network:
     model = build(recipe.network)
     model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
     return model.eval()
+
+
+def load_members(folders: Sequence[Path]) -> Served:
+    """The averaged networks of runs as the one that is served, in evaluation mode.
+
+    The novelty score is that of the first folder, where calibration leaves it.
+
+    Raises
+    ------
+    SystemExit
+        If the runs are of different shapes, or one has no checkpoint yet.
+    """
+    recipes = [read_recipe(folder / "recipe.toml") for folder in folders]
+    if any(recipe.network != recipes[0].network for recipe in recipes):
+        raise SystemExit("the members must be networks of one shape; these recipes differ")
+    served = Served([load_average(*pair) for pair in zip(folders, recipes, strict=True)])
+    if (folders[0] / NOVELTY).is_file():
+        state = torch.load(folders[0] / NOVELTY, weights_only=True, map_location="cpu")
+        if state["means"].shape == served.novelty.means.shape:
+            served.novelty.load_state_dict(state)
+    return served.eval()
+
+
+def run_name(folder: Path) -> str:
+    """The path of a run as cards and calibrations name it, relative to the checkout."""
+    resolved = folder.resolve()
+    return resolved.relative_to(ROOT).as_posix() if resolved.is_relative_to(ROOT) else folder.name
 
 
 def stages_of(folder: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,16 @@ pytest.importorskip("pyarrow", reason="the command loads the library (extra 'tra
 
 from specinfer.models import Bins
 from specinfer.pdf import softmax
-from training.calibrate import binned_nll, class_nll, fit_temperature, set_threshold
+from training.fits import (
+    binned_nll,
+    central_mass,
+    class_nll,
+    decision_threshold,
+    fit_temperature,
+    levels,
+    set_threshold,
+    weighted_quantile,
+)
 
 
 def draw_labels(p: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -98,3 +107,72 @@ def test_full_coverage_takes_the_least_score(n: int) -> None:
     label = np.arange(n) % 3
     weight = np.full(n, 0.1)
     assert set_threshold(p, label, weight, 1.0) == p[np.arange(n), label].min()
+
+
+def test_weights_of_the_losses_count_rows_again() -> None:
+    rng = np.random.default_rng(4)
+    logits, label = rng.normal(size=(30, 4)), rng.integers(0, 4, 30)
+    weight = rng.integers(1, 4, 30).astype(float)
+    again = np.repeat(np.arange(30), weight.astype(int))
+    assert class_nll(logits, label, 1.3, weight) == pytest.approx(
+        class_nll(logits[again], label[again], 1.3)
+    )
+    p, values, bins = softmax(logits), rng.uniform(0.0, 3.0, 30), Bins(0.0, 1.0, 4)
+    assert binned_nll(p, values, bins, weight) == pytest.approx(
+        binned_nll(p[again], values[again], bins)
+    )
+
+
+def test_weighted_quantile() -> None:
+    values = np.array([3.0, 1.0, 2.0])
+    assert weighted_quantile(values, np.ones(3), 0.33) == 1.0
+    assert weighted_quantile(values, np.ones(3), 0.66) == 2.0
+    assert weighted_quantile(values, np.array([8.0, 1.0, 1.0]), 0.3) == 3.0
+    assert weighted_quantile(values, np.ones(3), 1.0) == 3.0
+
+
+def test_central_mass_of_an_even_distribution() -> None:
+    """Four bins of one quarter: from the middle to either end grows from 0 to 1."""
+    p, bins = np.full((1, 4), 0.25), Bins(0.5, 1.0, 4)
+    for value, mass in {
+        2.0: 0.0,
+        1.0: 0.5,
+        3.0: 0.5,
+        0.0: 1.0,
+        4.0: 1.0,
+        2.6: 0.3,
+        9.0: 1.0,
+    }.items():
+        assert central_mass(p, np.array([value]), bins)[0] == pytest.approx(mass)
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0, 2.0])
+def test_levels_cover_what_they_should_however_wrong_the_width(width: float) -> None:
+    rng = np.random.default_rng(5)
+    bins = Bins(-8.0, 0.05, 320)
+    p = np.exp(-0.5 * (bins.centres / width) ** 2)[None, :].repeat(4000, axis=0)
+    p /= p.sum(axis=1, keepdims=True)
+    mass = central_mass(p, rng.normal(size=4000), bins)
+    found = levels(mass[:2000], np.ones(2000))
+    for name, share in (("68", 0.6827), ("95", 0.9545)):
+        assert np.mean(mass[2000:] <= found[name]) == pytest.approx(share, abs=0.03)
+    if width == 1.0:
+        assert found["68"] == pytest.approx(0.6827, abs=0.03)
+
+
+def test_decision_threshold_keeps_the_rate_of_false_positives() -> None:
+    rng = np.random.default_rng(6)
+    right = rng.random(20000) < 0.6
+    p = np.where(right, rng.beta(8, 1, 20000), rng.beta(1, 5, 20000))
+    weight = rng.uniform(0.5, 2.0, 20000)
+    threshold = decision_threshold(p, right, weight, 0.005)
+    passed = p >= threshold
+    rate = weight[passed & ~right].sum() / weight[~right].sum()
+    assert rate <= 0.005
+    assert rate == pytest.approx(0.005, abs=5e-4)
+
+
+def test_no_decision_below_one_half() -> None:
+    p, right = np.array([0.9, 0.2, 0.1]), np.array([True, False, False])
+    assert decision_threshold(p, right, np.ones(3), 0.5) == 0.5
+    assert decision_threshold(p, right, np.ones(3), 1.0) == 0.5

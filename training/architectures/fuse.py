@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
 if TYPE_CHECKING:
     from training.architectures import Network, NetworkConfig
+    from training.architectures.served import Served
+
+Foldable = TypeVar("Foldable", bound="Network | Served")
 
 
-def fuse(network: Network) -> Network:
+def fuse(network: Foldable) -> Foldable:
     """A copy in evaluation mode whose normalisation layers are folded away.
 
     A convolution followed by a normalisation with fixed statistics is a convolution:
@@ -24,11 +27,17 @@ def fuse(network: Network) -> Network:
     return fused
 
 
-def empty_fused(config: NetworkConfig) -> Network:
-    """A network without normalisation layers, for weights that were folded."""
-    from training.architectures import build
+def empty_fused(config: NetworkConfig, members: int) -> Network | Served:
+    """A network without normalisation layers, for weights that were folded.
 
-    return fuse(build(config))
+    With `members` of 1 or more it is the one that is served, with so many members.
+    """
+    from training.architectures import build
+    from training.architectures.served import Served
+
+    if members == 0:
+        return fuse(build(config))
+    return fuse(Served([build(config) for _ in range(members)]))
 
 
 def fold(conv: nn.Conv1d, norm: nn.BatchNorm1d, part: slice = slice(None)) -> None:
