@@ -16,6 +16,7 @@ from specinfer.errors import ModelError, ReadError, UsageError
 from specinfer.models import MODEL_DIR_VARIABLE, ModelCard, load_card
 from specinfer.networks import spectranet
 from specinfer.readers import ReadOptions, iter_spectra
+from specinfer.relevance import Relevance
 from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
 from specinfer.specutils_bridge import from_specutils, is_specutils
@@ -152,6 +153,49 @@ class Classifier:
         if batch_size < 1:
             raise UsageError("bad_option", f"batch_size must be at least 1, not {batch_size}")
         return self._stream(iter(spectra), redshifts, batch_size)
+
+    def explain(self, classification: Classification) -> Relevance:
+        """Which parts of a spectrum made an answer (see `specinfer.relevance`).
+
+        Parameters
+        ----------
+        classification : Classification
+            Of this classifier, with status "ok".
+
+        Returns
+        -------
+        Relevance
+            For each pixel, and the classical features that it points to.
+
+        Raises
+        ------
+        UsageError
+            ``nothing_to_explain`` for a failed result, ``other_model`` for one of a model
+            that this classifier does not have.
+        ModelError, DeviceError
+            If the network itself cannot be used.
+
+        Examples
+        --------
+        >>> result = classifier.classify(spectrum)  # doctest: +SKIP
+        >>> relevance = classifier.explain(result)  # doctest: +SKIP
+        >>> [peak.name for peak in relevance.peaks]  # doctest: +SKIP
+        ['Si II 6355', 'S II W']
+        """
+        answer, spectrum = classification.answer, classification.spectrum
+        if answer is None or spectrum is None:
+            raise UsageError(
+                "nothing_to_explain",
+                "there is no answer to explain: the result is a failed one, or was not made here",
+            )
+        network = self.network(route(spectrum) if self.model == "auto" else self.model)
+        if network.card.label != classification.model:
+            raise UsageError(
+                "other_model",
+                f"the result is of {classification.model}, this classifier has "
+                f"{network.card.label}; explain it with the classifier that made it",
+            )
+        return network.explain(answer)
 
     def _stream(
         self, spectra: Iterator[Spectrum], redshifts: Iterable[float | None] | None, size: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +12,29 @@ from numpy.typing import NDArray
 
 from specinfer.errors import SpecinferError
 from specinfer.lines import lines_of
+from specinfer.plot_labels import draw_labels
+from specinfer.plot_labels import spread_labels as spread_labels
+from specinfer.plot_panels import (
+    BAND,
+    FLUX,
+    MARK,
+    draw_input,
+    draw_probabilities,
+    draw_redshift,
+    draw_relevance,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from specinfer.networks.spectranet import SpectraNetAnswer
+    from specinfer.networks.spectranet_answer import SpectraNetAnswer
+    from specinfer.relevance import Relevance
     from specinfer.result import Classification
     from specinfer.spectrum import Spectrum
 
 FloatArray = NDArray[np.float64]
 
-_FLUX, _BAND, _CONTINUUM, _BAR, _MARK = "#1f3b57", "#b9c9d8", "#d1782b", "#3f77a8", "#9a2a2a"
-_N_BARS = 8
 # Percentiles that set the limits of the flux axis.
 _ROBUST = (0.5, 99.5)
 
@@ -48,7 +57,9 @@ def require_matplotlib() -> None:
         raise _PlotError("no_matplotlib", "pictures need matplotlib: pip install 'specinfer[plot]'")
 
 
-def save(result: Classification, path: str | os.PathLike[str]) -> None:
+def save(
+    result: Classification, path: str | os.PathLike[str], relevance: Relevance | None = None
+) -> None:
     """Write the picture of a result to a file; folders are made as needed.
 
     Parameters
@@ -57,6 +68,8 @@ def save(result: Classification, path: str | os.PathLike[str]) -> None:
         With status "ok".
     path : path
         Ends in .png, .pdf or .svg.
+    relevance : Relevance, optional
+        See `make_figure`.
 
     Raises
     ------
@@ -65,7 +78,7 @@ def save(result: Classification, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    figure = make_figure(result)
+    figure = make_figure(result, relevance)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the final file and then moved: nobody sees half a picture.
@@ -77,16 +90,19 @@ def save(result: Classification, path: str | os.PathLike[str]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def make_figure(result: Classification) -> Figure:
+def make_figure(result: Classification, relevance: Relevance | None = None) -> Figure:
     """The whole picture of a result.
 
     The spectrum as read with its errors and the main lines at the estimated redshift,
-    the spectrum as the network saw it, the class probabilities, and p(z).
+    what of it made the answer, the spectrum as the network saw it, the class
+    probabilities, and p(z). The panels over wavelength are aligned.
 
     Parameters
     ----------
     result : Classification
         With status "ok".
+    relevance : Relevance, optional
+        Of `specinfer.Classifier.explain`; without it that panel is left out.
 
     Returns
     -------
@@ -102,15 +118,24 @@ def make_figure(result: Classification) -> Figure:
     from matplotlib.figure import Figure
 
     spectrum, answer = _contents(result)
-    figure = Figure(figsize=(11.0, 7.6), layout="constrained")
+    heights = [3.2, 2.0, 2.2] if relevance is None else [3.2, 1.9, 1.7, 2.2]
+    figure = Figure(figsize=(11.0, 1.03 * sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(3, 2, height_ratios=(3.2, 2.0, 2.2))
+    grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
     top = figure.add_subplot(grid[0, :])
     draw_classification(result, top)
-    middle = figure.add_subplot(grid[1, :])
-    _draw_input(answer, middle, _marked(result, answer))
-    _draw_probabilities(answer, figure.add_subplot(grid[2, 0]))
-    _draw_redshift(answer, figure.add_subplot(grid[2, 1]))
+    left, right = top.get_xlim()
+    if relevance is not None:
+        strip = figure.add_subplot(grid[1, :])
+        strip.set_xlim(left, right)
+        draw_relevance(relevance, strip)
+    middle = figure.add_subplot(grid[-2, :])
+    # The network's grid is at rest if z was given; pixels stay below one another.
+    rest = 1.0 + answer.redshift if "Z_GIVEN" in answer.flags else 1.0
+    middle.set_xlim(left / rest, right / rest)
+    draw_input(answer, middle, _marked(result, answer))
+    draw_probabilities(answer, figure.add_subplot(grid[-1, 0]))
+    draw_redshift(answer, figure.add_subplot(grid[-1, 1]))
     figure.suptitle(_title(result, spectrum), fontsize=12, x=0.01, ha="left")
     return figure
 
@@ -148,10 +173,10 @@ def draw_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
             flux / scale - sigma,
             flux / scale + sigma,
             step="mid",
-            color=_BAND,
+            color=BAND,
             linewidth=0,
         )
-    ax.step(wavelength, flux / scale, where="mid", color=_FLUX, linewidth=0.9)
+    ax.step(wavelength, flux / scale, where="mid", color=FLUX, linewidth=0.9)
     ax.set_xlim(float(wavelength[good][0]), float(wavelength[good][-1]))
     ax.set_ylim(*_limits(flux[good] / scale))
     power = "" if scale == 1.0 else f" / $10^{{{round(np.log10(scale))}}}$"
@@ -191,64 +216,13 @@ def draw_classification(result: Classification, ax: Axes | None = None) -> Axes:
     ]
     left, right = ax.get_xlim()
     inside = [(name, x) for name, x in lines if left < x < right]
-    places = spread_labels([x for _, x in inside], (right - left) / 52.0, left, right)
-    for (name, x), place in zip(inside, places, strict=True):
-        ax.axvline(x, color=_MARK, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.6, ymax=0.68)
-        ax.annotate(
-            name,
-            xy=(x, 0.68),
-            xytext=(place, 0.725),
-            xycoords=("data", "axes fraction"),
-            textcoords=("data", "axes fraction"),
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=7,
-            color=_MARK,
-            arrowprops={"arrowstyle": "-", "color": _MARK, "linewidth": 0.6, "alpha": 0.6},
-            annotation_clip=False,
-        )
+    for _, x in inside:
+        ax.axvline(x, color=MARK, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.6, ymax=0.68)
+    draw_labels(
+        ax, inside, distance=1.0 / 52.0, foot=0.68, head=0.725, color=MARK, rotation=90, fontsize=7
+    )
     ax.set_xlabel(f"vacuum wavelength (Å), lines of {answer.class_name} at z = {redshift:.4f}")
     return ax
-
-
-def spread_labels(
-    positions: Sequence[float], distance: float, left: float, right: float
-) -> list[float]:
-    """Places for labels near given positions, at least `distance` apart.
-
-    Parameters
-    ----------
-    positions : sequence of float
-        Increasing.
-    distance : float
-        Smallest distance between two labels.
-    left, right : float
-        Labels stay between these, if there is room.
-
-    Returns
-    -------
-    list of float
-        Groups of labels that are too close are spread evenly about their mean.
-    """
-    groups: list[tuple[float, int]] = []
-    for position in positions:
-        groups.append((position, 1))
-        while len(groups) > 1:
-            (before, n), (last, m) = groups[-2], groups[-1]
-            if last - before >= 0.5 * (n + m) * distance:
-                break
-            groups[-2:] = [_inside((before * n + last * m) / (n + m), n + m, distance, left, right)]
-    places = []
-    for centre, n in groups:
-        middle, _ = _inside(centre, n, distance, left, right)
-        places += [middle + (i - 0.5 * (n - 1)) * distance for i in range(n)]
-    return places
-
-
-def _inside(centre: float, n: int, distance: float, left: float, right: float) -> tuple[float, int]:
-    half = 0.5 * n * distance
-    return min(max(centre, left + half), max(right - half, left + half)), n
 
 
 def _contents(result: Classification) -> tuple[Spectrum, SpectraNetAnswer]:
@@ -280,76 +254,16 @@ def _marked(result: Classification, answer: SpectraNetAnswer) -> list[float]:
     return [line.wavelength * factor for line in lines_of(answer.class_name)]
 
 
-def _draw_input(answer: SpectraNetAnswer, ax: Axes, lines: Sequence[float]) -> None:
-    valid = answer.prepared.valid
-    values = np.where(valid, answer.prepared.input[0], np.nan)
-    wavelength = answer.wavelength
-    ax.axhline(0.0, color=_CONTINUUM, linewidth=0.8)
-    ax.step(wavelength, values, where="mid", color=_FLUX, linewidth=0.9)
-    low, high = float(wavelength[valid][0]), float(wavelength[valid][-1])
-    ax.set_xlim(low, high)
-    for x in lines:
-        if low < x < high:
-            ax.axvline(x, color=_MARK, linewidth=0.6, linestyle=(0, (4, 3)), alpha=0.45)
-    frame = "rest-frame wavelength" if "Z_GIVEN" in answer.flags else "vacuum wavelength"
-    ax.set_xlabel(f"{frame} (Å)")
-    ax.set_ylabel("as the network sees it")
-
-
-def _draw_probabilities(answer: SpectraNetAnswer, ax: Axes) -> None:
-    best = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:_N_BARS]
-    names = [name for name, _ in best]
-    values = [value for _, value in best]
-    rows = np.arange(len(best))
-    inside = set(answer.prediction_set)
-    colours = [_BAR if name in inside else _BAND for name in names]
-    ax.barh(rows, values, color=colours, height=0.72)
-    for row, value in zip(rows, values, strict=True):
-        ax.text(min(value + 0.015, 1.0), float(row), f"{value:.3f}", va="center", fontsize=7)
-    ax.set_yticks(rows, names, fontsize=8)
-    ax.invert_yaxis()
-    ax.set_xlim(0.0, 1.12)
-    ax.set_xticks([0.0, 0.25, 0.5, 0.75, 1.0])
-    ax.set_xlabel("probability (dark: in the prediction set)")
-
-
-def _draw_redshift(answer: SpectraNetAnswer, ax: Axes) -> None:
-    ax.set_xlabel("redshift")
-    ax.set_ylabel("p(z)")
-    if "Z_GIVEN" in answer.flags:
-        ax.axvline(answer.redshift, color=_MARK)
-        ax.set_xlim(answer.redshift - 0.05, answer.redshift + 0.05)
-        ax.set_yticks([])
-        ax.set_title(f"z = {answer.redshift:.4f} was given", fontsize=9)
-        return
-    redshift: FloatArray = np.expm1(answer.ln1z)
-    # Probability a bin of ln(1+z) to density in z: dz = (1+z) dln(1+z).
-    density = answer.redshift_pdf / (answer.ln1z[1] - answer.ln1z[0]) / (1.0 + redshift)
-    ax.fill_between(redshift, density, color=_BAND, linewidth=0)
-    ax.plot(redshift, density, color=_FLUX, linewidth=0.9)
-    ax.axvline(answer.redshift, color=_MARK, linewidth=1.0)
-    error = answer.redshift_err or 0.0
-    ax.axvspan(answer.redshift - error, answer.redshift + error, color=_MARK, alpha=0.12)
-    # What holds all but a hundredth of the probability, and the estimate.
-    total = np.cumsum(answer.redshift_pdf)
-    low, high = (float(np.interp(q, total, redshift)) for q in (0.005, 0.995))
-    pad = max(0.15 * (high - low), 0.005)
-    ax.set_xlim(
-        max(min(low, answer.redshift) - pad, float(redshift[0])),
-        min(max(high, answer.redshift) + pad, float(redshift[-1])),
-    )
-    ax.set_ylim(bottom=0.0)
-    ax.set_title(f"z = {answer.redshift:.4f} ± {error:.4f}", fontsize=9)
-
-
 def _title(result: Classification, spectrum: Spectrum) -> str:
     name = spectrum.object or (Path(spectrum.file).name if spectrum.file else "spectrum")
-    parts = [name, f"{result.class_name} (P = {result.probability:.2f})"]
+    parts = [name, f"{result.class_label} (P = {result.probability:.2f})"]
     if result.phase is not None:
         parts.append(f"phase {result.phase:+.0f} ± {result.phase_err or 0.0:.0f} d")
     if result.snr is not None:
         parts.append(f"S/N {result.snr:.1f}")
     parts.append(str(result.model))
+    if result.decision is not None:
+        parts.append(result.decision)
     # Dollar signs would start a formula.
     text = "   ".join(parts).replace("$", r"\$")
     return text + ("\n" + " ".join(result.flags) if result.flags else "")

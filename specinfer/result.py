@@ -12,8 +12,12 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from specinfer.errors import SpecinferError
-    from specinfer.networks.spectranet import SpectraNetAnswer
+    from specinfer.networks.spectranet_answer import SpectraNetAnswer
+    from specinfer.relevance import Relevance
     from specinfer.spectrum import Spectrum
 
 SCHEMA = "specinfer.result/1"
@@ -55,18 +59,33 @@ class Classification:
         Its calibrated probability.
     probabilities : dict of str to float, or None
         Of all classes.
+    subtype : str or None
+        The most probable subtype of that class, such as "91T" of "SN Ia".
+    subtype_probabilities : dict of str to float, or None
+        P(subtype | class); None for classes without subtypes.
     prediction_set : tuple of str or None
         Classes that together hold the true one with the coverage in the model's card.
+    prediction_set_by_class : tuple of str or None
+        The same with a threshold for every class, so that the coverage holds for each
+        true class by itself; may be empty.
     redshift, redshift_err : float or None
         The error is None if the redshift was given by the user.
+    redshift_interval : dict or None
+        ``{"68": (low, high), "95": (low, high)}``, calibrated; None if it was given.
     phase, phase_err : float or None
         Rest-frame days from maximum light.
+    phase_interval : dict or None
+        As `redshift_interval`, in days.
     delta_chi2, zwarning : float, int or None
         Of a redshift scan, where the model makes one.
     flags : tuple of str
         Sorted; what the reader and the model want you to know.
     novelty : float or None
         How unlike the training spectra it is, where the model knows.
+    host_share : float or None
+        Estimated share of host light, 0 to 1.
+    decision : {"auto", "review"} or None
+        Whether it may be posted without a human; None where the model has no rule.
     candidates : tuple of dict, or None
         Up to three of ``{"class", "redshift", "score"}``.
     models : dict or None
@@ -94,15 +113,22 @@ class Classification:
     class_name: str | None = None
     probability: float | None = None
     probabilities: Mapping[str, float] | None = None
+    subtype: str | None = None
+    subtype_probabilities: Mapping[str, float] | None = None
     prediction_set: tuple[str, ...] | None = None
+    prediction_set_by_class: tuple[str, ...] | None = None
     redshift: float | None = None
     redshift_err: float | None = None
+    redshift_interval: Mapping[str, tuple[float, float]] | None = None
     phase: float | None = None
     phase_err: float | None = None
+    phase_interval: Mapping[str, tuple[float, float]] | None = None
     delta_chi2: float | None = None
     zwarning: int | None = None
     flags: tuple[str, ...] = ()
     novelty: float | None = None
+    host_share: float | None = None
+    decision: str | None = None
     candidates: tuple[Mapping[str, Any], ...] | None = None
     models: Mapping[str, Any] | None = None
     latency_ms: float | None = None
@@ -113,6 +139,22 @@ class Classification:
     def ok(self) -> bool:
         """Whether there is an answer."""
         return self.status == "ok"
+
+    @property
+    def class_label(self) -> str:
+        """The class with its subtype in brackets, "SN Ia (91T)", unless that is the normal one."""
+        if self.subtype in (None, "normal"):
+            return self.class_name or ""
+        return f"{self.class_name} ({self.subtype})"
+
+    @property
+    def embedding(self) -> NDArray[np.float32] | None:
+        """What the network made of the spectrum, shape (E,), for other networks to use.
+
+        None for a failed result. E and the numbers are those of one model version: those
+        of two versions cannot be mixed.
+        """
+        return None if self.answer is None else self.answer.embedding
 
     def to_dict(self) -> dict[str, Any]:
         """The result in the output schema: plain Python values, no NaN, nothing missing."""
@@ -125,7 +167,7 @@ class Classification:
         """The result as one line of JSON (ASCII)."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, relevance: Relevance | None = None) -> Any:
         """Draw the result (needs matplotlib: ``pip install 'specinfer[plot]'``).
 
         Parameters
@@ -133,6 +175,9 @@ class Classification:
         ax : matplotlib.axes.Axes, optional
             Where to draw the spectrum with its lines marked; without it the whole
             picture (spectrum, network input, probabilities, p(z)) is made.
+        relevance : Relevance, optional
+            Of `Classifier.explain`: what made the answer is drawn under the spectrum of
+            the whole picture, with its features named.
 
         Returns
         -------
@@ -141,7 +186,7 @@ class Classification:
         from specinfer import plot
 
         if ax is None:
-            return plot.make_figure(self)
+            return plot.make_figure(self, relevance)
         return plot.draw_classification(self, ax)
 
 
@@ -175,12 +220,20 @@ def ok(
         class_name=answer.class_name,
         probability=answer.probability,
         probabilities=answer.probabilities,
+        subtype=answer.subtype,
+        subtype_probabilities=answer.subtype_probabilities,
         prediction_set=answer.prediction_set,
+        prediction_set_by_class=answer.prediction_set_by_class,
         redshift=answer.redshift,
         redshift_err=answer.redshift_err,
+        redshift_interval=answer.redshift_interval,
         phase=answer.phase,
         phase_err=answer.phase_err,
+        phase_interval=answer.phase_interval,
         flags=tuple(sorted({*spectrum.flags, *answer.flags})),
+        novelty=answer.novelty,
+        host_share=answer.host_share,
+        decision=answer.decision,
         candidates=tuple(block["candidates"]),
         models={name: block},
         latency_ms=latency_ms,
