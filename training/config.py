@@ -56,7 +56,9 @@ class OptimConfig:
     """How the network is trained.
 
     ``start_from`` names the run folder whose averaged weights are the start, so that a
-    long training can be had in stages; empty for a random start.
+    long training can be had in stages; empty for a random start. With ``class_weights =
+    "balanced"`` the class loss weighs every class by its effective number of training
+    objects (`training.losses.balanced_weights`); "uniform" weighs all alike.
     """
 
     start_from: str = ""
@@ -69,6 +71,8 @@ class OptimConfig:
     ema_decay: float = 0.999
     label_smoothing: float = 0.05
     focal_gamma: float = 0.0
+    class_weights: str = "uniform"
+    class_weight_beta: float = 0.999
     redshift_weight: float = 0.6
     phase_weight: float = 0.15
     subtype_weight: float = 0.2
@@ -79,6 +83,10 @@ class OptimConfig:
     bfloat16: bool = True
     validate_every: int = 500
     validation_size: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.class_weights not in ("uniform", "balanced"):
+            raise ValueError(f"class_weights {self.class_weights!r} is not uniform or balanced")
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,8 @@ def read_recipe(path: Path) -> Recipe:
     Raises
     ------
     SystemExit
-        If a table or key is not known, so that a typing error never trains silently.
+        If a table or key is not known, so that a typing error never trains silently, or a
+        value makes no sense.
     """
     text = path.read_text()
     tables = tomllib.loads(text)
@@ -152,4 +161,7 @@ def _make(kind: type[T], values: dict[str, Any], table: str) -> T:
     unknown = set(values) - known
     if unknown:
         raise SystemExit(f"[{table}]: unknown keys {sorted(unknown)}; known are {sorted(known)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except ValueError as error:
+        raise SystemExit(f"[{table}]: {error}") from None
