@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +18,94 @@ from specinfer.networks import spectranet
 from training.archive.library import Library, library_hash
 from training.card import read_card, write_card
 from training.config import Recipe, read_recipe, resolve
-from training.model_readme import COMMAND, cell, write_readme, write_summary
+from training.evaluation.breakdown import by_class, by_phase, by_snr, confusion, curves, subtypes
+from training.evaluation.model_readme import COMMAND, cell, write_readme, write_summary
+from training.evaluation.observe import AS_OBSERVED, FILTERED, KINDS, SNR, Observatory
+from training.evaluation.pictures import FOLDER, write_pictures
+from training.evaluation.report import baselines, figures
+from training.evaluation.trials import Trials, classify
 from training.paths import ROOT
-from training.report import baselines, by_class, by_snr, confusion, figures
 from training.run import usable_rows
-from training.stream import TEST, step_rng
-from training.trials import draw_by_object, natural_trials, sedm_trials
 
 app = typer.Typer(add_completion=False)
 
-SNR = (4.0, 40.0)
 # The model whose figures stand in the project's README.
 SUMMARISED = "spectranet"
+MAIN = "sedm"
+
+
+def make_trials(
+    folder: Path,
+    recipe: Recipe,
+    library: Library,
+    part: str,
+    count: int,
+    seed: int,
+    console: Console,
+) -> dict[str, Trials]:
+    """All kinds of trials of a model.
+
+    No spectrum of the part is left out of them: what the list of denied redshifts names is
+    left out of ``sedm_filtered`` alone.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder; the network is loaded from it as the command line does it.
+    recipe : Recipe
+    library : Library
+    part : {"validation", "test"}
+    count : int
+        Spectra of each kind; those by spectrum are three an archive spectrum.
+    seed : int
+    console : Console
+
+    Returns
+    -------
+    dict of str to Trials
+    """
+    network = spectranet.load(load_card(str(folder)), device="cpu")
+    unfiltered = replace(recipe, data=replace(recipe.data, contradicted=""))
+    with console.status("smoothing the library"):
+        observatory = Observatory(library, usable_rows(unfiltered, library, part), recipe, seed)
+    trials: dict[str, Trials] = {}
+    for kind in KINDS:
+        with console.status(f"classifying {kind.name}"):
+            trials[kind.name] = classify(network, *observatory.observe(kind, count))
+        if kind.name == MAIN:
+            believed = np.isin(trials[MAIN].row, usable_rows(recipe, library, part))
+            trials[FILTERED[0]] = trials[MAIN].take(np.flatnonzero(believed))
+    with console.status("classifying the archive spectra as they were observed"):
+        trials[AS_OBSERVED[0]] = classify(network, *observatory.as_observed())
+    return trials
+
+
+def measure(trials: dict[str, Trials], card: dict[str, Any]) -> dict[str, Any]:
+    """The figures of trials: part of the card's ``metrics`` block.
+
+    Parameters
+    ----------
+    trials : dict of str to Trials
+        Of `make_trials`.
+    card : dict
+        For its decision about SN Ia.
+    """
+    decisions = [d for d in card.get("decisions") or [] if d["class"] == "SN Ia"]
+    decision = decisions[0] if decisions else None
+    words = {kind.name: [kind.heading, kind.words] for kind in KINDS}
+    words |= {name: [heading, text] for name, heading, text in (FILTERED, AS_OBSERVED)}
+    main = trials[MAIN]
+    return {
+        "kinds": {name: words[name] for name in trials},
+        **{name: figures(made, decision) for name, made in trials.items()},
+        "baselines": baselines(main),
+        f"{MAIN}_by_snr": by_snr(main),
+        f"{MAIN}_by_phase": by_phase(main),
+        f"{MAIN}_by_class": by_class(main),
+        f"{MAIN}_confusion": confusion(main),
+        f"{MAIN}_subtypes": subtypes(main),
+        f"{MAIN}_curves": curves(main),
+    }
 
 
 def evaluate(
@@ -39,81 +116,41 @@ def evaluate(
     count: int,
     seed: int,
     console: Console,
-) -> dict[str, Any]:
-    """The card's ``metrics`` block.
+) -> tuple[dict[str, Any], Trials]:
+    """The card's ``metrics`` block, and the main trials for pictures of them.
 
-    Parameters
-    ----------
-    folder : Path
-        The model folder; the network is loaded from it as the command line does it.
-    recipe : Recipe
-    library : Library
-    part : {"validation", "test"}
-    count : int
-        SEDM-like spectra of each kind.
-    seed : int
-    console : Console
+    Parameters as in `make_trials`.
     """
-    network = spectranet.load(load_card(str(folder)), device="cpu")
-    rows = usable_rows(recipe, library, part)
-    every = replace(recipe, data=replace(recipe.data, contradicted=""))
-    unfiltered = usable_rows(every, library, part)
     started = time.monotonic()
-    trials = {}
-    kinds = (
-        # The first two share their random stream: they differ by the rows alone.
-        ("sedm", rows, 0.0, 0),
-        ("sedm_unfiltered", unfiltered, 0.0, 0),
-        ("sedm_host", rows, 1.0, 1),
-    )
-    for name, pool, host_share, stream in kinds:
-        with console.status(f"classifying {count} {name} spectra"):
-            rng = step_rng(seed, TEST, stream)
-            drawn = draw_by_object(library, pool, count, rng)
-            trials[name] = sedm_trials(
-                network, library, drawn, recipe, host_share=host_share, snr=SNR, rng=rng
-            )
-    with console.status("classifying SEDM spectra of every archive spectrum"):
-        rng = step_rng(seed, TEST, 2)
-        trials["sedm_by_spectrum"] = sedm_trials(
-            network, library, np.repeat(rows, 3), recipe, host_share=0.0, snr=SNR, rng=rng
-        )
-    with console.status("classifying the archive spectra as they were observed"):
-        trials["as_observed"] = natural_trials(network, library, rows)
+    trials = make_trials(folder, recipe, library, part, count, seed, console)
     with console.status("counting"):
-        blocks = {name: figures(made) for name, made in trials.items()}
-        main = trials["sedm"]
-        return {
-            "command": COMMAND.format(name=recipe.name, part=part, count=count),
-            "part": part,
-            "seed": seed,
-            "snr": list(SNR),
-            "library_sha256": library_hash(library),
-            **blocks,
-            "baselines": baselines(main),
-            "sedm_by_snr": by_snr(main),
-            "sedm_by_class": by_class(main),
-            "sedm_confusion": confusion(main),
-            "seconds": round(time.monotonic() - started),
-        }
+        measured = measure(trials, read_card(folder))
+    metrics = {
+        "command": COMMAND.format(name=recipe.name, part=part, count=count),
+        "part": part,
+        "seed": seed,
+        "snr": list(SNR),
+        "library_sha256": library_hash(library),
+        **measured,
+        "seconds": round(time.monotonic() - started),
+    }
+    return metrics, trials[MAIN]
 
 
 def print_figures(metrics: dict[str, Any], console: Console) -> None:
     """The figures as a table for people."""
-    names = [
-        name for name, block in metrics.items() if isinstance(block, dict) and "n_spectra" in block
-    ]
+    names = list(metrics["kinds"])
     table = Table("figure", *names, title=f"{metrics['part']} objects, 95 % intervals over objects")
     for figure in metrics[names[0]]:
         table.add_row(figure, *(cell(metrics[name][figure]) for name in names))
     console.print(table)
-    classes = Table("class", "objects", "spectra", "recall", "precision")
-    for name, block in metrics["sedm_by_class"].items():
-        classes.add_row(
-            name, str(block["n_objects"]), str(block["n_spectra"]),
-            cell(block["recall"]), cell(block["precision"]),
-        )  # fmt: skip
-    console.print(classes)
+    for key in (f"{MAIN}_by_snr", f"{MAIN}_by_phase", f"{MAIN}_by_class"):
+        parts = metrics[key]
+        columns = list(next(iter(parts.values())))
+        table = Table(key.removeprefix(f"{MAIN}_by_"), *columns)
+        for name, block in parts.items():
+            table.add_row(name, *(cell(block[column]) for column in columns))
+        console.print(table)
     console.print(f"without looking at the spectrum: {metrics['baselines']}")
 
 
@@ -128,8 +165,12 @@ def main(
     count: Annotated[int, typer.Option(help="Simulated spectra of each kind.")] = 6000,
     seed: Annotated[int, typer.Option(help="Seed of the trials.")] = 1,
     write: Annotated[
-        bool, typer.Option(help="Write the figures into the card and READMEs.")
+        bool, typer.Option(help="Write the figures into the card, the pictures and READMEs.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write metrics.json and the pictures here; the model stays as it is."),
+    ] = None,
 ) -> None:
     """Measure an exported network on objects that it has never seen.
 
@@ -144,11 +185,17 @@ def main(
     card = read_card(folder)
     recipe = read_recipe(ROOT / card["training"]["recipe"])
     library = Library.load(resolve(recipe.data.library))
-    metrics = evaluate(folder, recipe, library, part, count, seed, console)
+    metrics, trials = evaluate(folder, recipe, library, part, count, seed, console)
     print_figures(metrics, Console())
+    if output is not None:
+        write_pictures(output, trials, metrics)
+        text = json.dumps(metrics, indent=1, allow_nan=False)
+        (output / "metrics.json").write_text(text + "\n")
+        console.print(f"written to {output}")
     if write:
         card["metrics"] = metrics
         write_card(folder, card)
+        write_pictures(folder / FOLDER, trials, metrics)
         write_readme(folder)
         if folder.resolve() == ROOT / "exported_models" / SUMMARISED:
             write_summary(ROOT / "README.md", card)

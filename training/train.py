@@ -20,7 +20,7 @@ from training.architectures import build, count_parameters, named
 from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
 from training.losses import binned_loss, class_loss, share_loss, soft_bins, subtype_loss
-from training.measure import quick_scores
+from training.evaluation.measure import quick_scores
 from training.paths import ROOT
 from training.predict import predict
 from training.run import CHECKPOINT, load_average, make_batches

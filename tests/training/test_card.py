@@ -17,7 +17,7 @@ from specinfer.errors import ModelError
 from specinfer.models import load_card, read_model
 from specinfer.networks import spectranet
 from training import card
-from training.model_readme import summary, write_summary
+from training.evaluation.model_readme import cell, summary, write_readme, write_summary
 from training.paths import ROOT
 
 
@@ -90,3 +90,16 @@ def test_the_summary_replaces_what_stands_between_its_marks(tmp_path: Path) -> N
         assert text.endswith("```\n<!-- /figures -->\nafter\n")
         assert "what stood here" not in text
         assert text.count("SEDM-like |") == 1
+
+
+def test_the_readme_of_a_model_measured_before_there_were_kinds(tmp_path: Path) -> None:
+    shipped = (ROOT / "exported_models" / "spectranet" / "card.json").read_text()
+    (tmp_path / "card.json").write_text(shipped)
+    write_readme(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    accuracy = json.loads(shipped)["metrics"]["sedm"]["three_way_accuracy"]
+    assert (
+        f"| three-way accuracy (Ia / Ib, Ic, Ic-BL, IIb, Ibn / II, IIn) | {cell(accuracy)}" in text
+    )
+    assert "pictures/" not in text
+    assert "None" not in text

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="training.measure takes a PyTorch network's outputs")
-pytest.importorskip("pyarrow", reason="training.measure imports the library (extra 'train')")
+pytest.importorskip("torch", reason="training.evaluation.measure takes a PyTorch network's outputs")
+pytest.importorskip(
+    "pyarrow", reason="training.evaluation.measure imports the library (extra 'train')"
+)
 
 from training.archive.labels import CLASSES
-from training.measure import (
+from training.evaluation.measure import (
     balanced_accuracy,
-    bootstrap_interval,
     nmad,
     relative_error,
     rms,
@@ -86,52 +87,3 @@ def test_relative_error_is_dz_over_1_plus_z() -> None:
     z, truth = np.array([0.11, 0.05, 2.0]), np.array([0.1, 0.05, 1.0])
     answer = relative_error(np.log1p(z), np.log1p(truth))
     np.testing.assert_allclose(answer, (z - truth) / (1.0 + truth))
-
-
-def test_interval_covers_the_truth_as_often_as_stated() -> None:
-    rng = np.random.default_rng(1)
-    inside = []
-    for trial in range(120):
-        values = rng.normal(0.7, 0.2, 60)
-        low, high = bootstrap_interval(
-            lambda rows, v=values: float(v[rows].mean()), np.arange(60), 200, trial
-        )
-        inside.append(low <= 0.7 <= high)
-    assert np.mean(inside) > 0.88
-    assert np.mean(inside) < 1.0
-
-
-def test_interval_is_over_objects_not_spectra() -> None:
-    """A hundred copies of each of 25 objects say no more than 25 spectra."""
-    values = np.random.default_rng(2).normal(size=25)
-    many = np.repeat(values, 100)
-    one = bootstrap_interval(lambda rows: float(values[rows].mean()), np.arange(25))
-    copies = bootstrap_interval(
-        lambda rows: float(many[rows].mean()), np.repeat(np.arange(25), 100)
-    )
-    as_spectra = bootstrap_interval(lambda rows: float(many[rows].mean()), np.arange(2500))
-    width = [high - low for low, high in (one, copies, as_spectra)]
-    assert width[1] == pytest.approx(width[0], rel=1e-9)
-    assert width[2] < 0.2 * width[0]
-
-
-def test_interval_width_is_that_of_a_proportion() -> None:
-    right = np.arange(400) < 360
-    low, high = bootstrap_interval(lambda rows: float(right[rows].mean()), np.arange(400), 1000)
-    expected = 1.96 * np.sqrt(0.9 * 0.1 / 400)
-    assert 0.5 * (high - low) == pytest.approx(expected, rel=0.1)
-    assert low < 0.9 < high
-
-
-def test_one_object_has_no_width_and_any_order_of_rows_will_do() -> None:
-    values = np.array([1.0, 2.0, 6.0])
-    assert bootstrap_interval(lambda r: float(values[r].mean()), np.array(["a"] * 3)) == (3.0, 3.0)
-    mixed = bootstrap_interval(lambda r: float(values[r].sum() / r.size), np.array(["b", "a", "b"]))
-    assert mixed == (2.0, 3.5)
-
-
-def test_resamples_without_an_answer_are_left_out() -> None:
-    def score(rows: np.ndarray) -> float:
-        return 0.5 if (rows == 0).any() else float("nan")
-
-    assert bootstrap_interval(score, np.arange(3)) == (0.5, 0.5)

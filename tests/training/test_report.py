@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="training.measure takes a PyTorch network's outputs")
+pytest.importorskip("torch", reason="training.evaluation.measure takes a PyTorch network's outputs")
 pytest.importorskip("pyarrow", reason="trials draw from the library (extra 'train')")
 
-from training.archive.labels import CLASSES
-from training.report import (
-    _calibration_error,
-    _rate,
-    baselines,
+from synthetic_trials import AGN, GALAXY, IA, IB, II, N, make_trials
+
+from training.archive.labels import IA_SUBTYPES
+from training.evaluation.breakdown import (
     by_class,
+    by_phase,
     by_snr,
     confusion,
-    figures,
+    curves,
+    subtypes,
 )
-from training.trials import Trials
-
-N = len(CLASSES)
-IA, II, GALAXY = (CLASSES.index(name) for name in ("SN Ia", "SN II", "Galaxy"))
-
-
-def make_trials(label: list[int], guess: list[int], **changes: Any) -> Trials:
-    """Trials with certain answers, right in all but what is changed."""
-    n = len(label)
-    p = np.zeros((n, N))
-    p[np.arange(n), guess] = 1.0
-    z = np.linspace(0.01, 0.2, n)
-    facts: dict[str, Any] = {
-        "label": np.array(label),
-        "redshift": z,
-        "phase": np.full(n, 5.0),
-        "object": np.array([f"object-{i}" for i in range(n)]),
-        "snr": np.full(n, 10.0),
-        "host": np.zeros(n),
-        "probabilities": p,
-        "in_set": p > 0,
-        "z": z,
-        "z_err": np.full(n, 0.005),
-        "days": np.full(n, 5.0),
-        "days_err": np.ones(n),
-        "left_out": 3,
-    }
-    return Trials(**(facts | changes))
+from training.evaluation.detection import calibration_error, reliability_sums
+from training.evaluation.report import baselines, figures
 
 
 def test_perfect_answers() -> None:
@@ -119,6 +93,7 @@ def test_a_figure_without_an_answer_is_none_not_nan() -> None:
     """Without other supernovae there is no rate of false Ia, and NaN is no JSON."""
     answer = figures(make_trials([IA] * 5, [IA] * 5))
     assert answer["ia_false_positive_rate"] is None
+    assert answer["ia_auc"] is None
     assert answer["ia_recall"] == pytest.approx([1.0, 0.025**0.2, 1.0], abs=1e-4)
     json.dumps(answer, allow_nan=False)
 
@@ -163,28 +138,190 @@ def test_classes_and_confusion() -> None:
 
 def test_calibration_error_of_honest_probabilities_is_small() -> None:
     rng = np.random.default_rng(0)
-    n = 20000
-    top = rng.uniform(0.5, 1.0, n)
-    label = np.where(rng.random(n) < top, IA, II).tolist()
+    top = rng.uniform(0.5, 1.0, 20000)
+    right = rng.random(20000) < top
 
     def error(stated: np.ndarray) -> float:
-        p = np.zeros((n, N))
-        p[:, IA], p[:, II] = stated, 1.0 - stated
-        return _calibration_error(make_trials(label, label, probabilities=p))
+        return float(calibration_error(reliability_sums(stated, right).sum(axis=0)))
 
     assert error(top) < 0.012
     # A shy network: says 0.625 on average where it is right in 0.75.
     assert error(0.25 + 0.5 * top) == pytest.approx(0.125, abs=0.01)
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_a_rate_of_nothing_or_everything_has_an_interval(rate: float) -> None:
-    objects = np.array([f"sn-{i % 10}" for i in range(30)])
-    trials = make_trials([IA] * 30, [IA] * 30, object=objects)
-    answer = _rate(trials, lambda t: np.full(len(t), bool(rate)))
-    assert answer is not None
-    value, low, high = answer
-    assert value == rate
-    # Ten objects without a miss: the true rate may be up to 31 % away.
-    assert high - low == pytest.approx(1.0 - 0.025**0.1, abs=1e-4)
-    assert low <= rate <= high
+def test_what_a_network_does_not_say_is_none() -> None:
+    """The card of 0.1.0 has no intervals, subtypes, host share, novelty or decision."""
+    label = [IA] * 6 + [II] * 6
+    answer = figures(make_trials(label, label))
+    silent = {name for name, value in answer.items() if value is None}
+    assert silent == {
+        "ia_decision_recall", "ia_decision_false_positive_rate",
+        "ia_decision_false_positive_rate_supernovae",
+        "auto_share", "auto_ia_recall", "auto_false_positive_rate", "auto_purity",
+        "redshift_within_68", "redshift_within_95",
+        "phase_within_68", "phase_within_95", "phase_within_68_ia", "phase_within_95_ia",
+        "phase_within_68_cc", "phase_within_95_cc",
+        "class_set_coverage", "class_set_size", "subtype_accuracy", "subtype_balanced_accuracy",
+        "host_share_rms", "host_share_bias", "novel_false_alarms",
+    }  # fmt: skip
+    assert subtypes(make_trials(label, label)) is None
+
+
+def test_f1_and_balanced_accuracy_by_hand() -> None:
+    # Ia: 6 of 8 right, one II called Ia; II: 4 of 5; Ib: one object, called II.
+    label = [IA] * 8 + [II] * 5 + [IB]
+    guess = [IA] * 6 + [II] * 2 + [II] * 4 + [IA] + [II]
+    trials = make_trials(label, guess)
+    answer = figures(trials)
+    f1_ia, f1_ii = 12 / (12 + 1 + 2), 8 / (8 + 3 + 1)
+    assert answer["macro_f1"][0] == pytest.approx((f1_ia + f1_ii + 0.0) / 3, abs=1e-5)
+    assert answer["macro_f1_many"][0] == pytest.approx((f1_ia + f1_ii) / 2, abs=1e-5)
+    assert answer["balanced_accuracy"][0] == pytest.approx((6 / 8 + 4 / 5 + 0.0) / 3, abs=1e-5)
+    # One object of Ib is too few to count.
+    assert answer["balanced_accuracy_many"][0] == pytest.approx((6 / 8 + 4 / 5) / 2, abs=1e-5)
+    classes = by_class(trials)
+    assert classes["SN Ia"]["f1"][0] == pytest.approx(f1_ia, abs=1e-5)
+    assert classes["SN Ib"]["recall"] == [0.0, 0.0, 0.975]
+
+
+def test_a_constant_redshift_scores_like_its_baseline() -> None:
+    label = [IA] * 20 + [II] * 20
+    truth = np.concatenate([np.linspace(0.05, 0.15, 20), np.linspace(0.01, 0.05, 20)])
+    guess = np.expm1(np.full(40, np.median(np.log1p(truth))))
+    answer = figures(make_trials(label, label, redshift=truth, z=guess))
+    assert answer["redshift_rms"] == pytest.approx(answer["redshift_rms_constant"], abs=2e-5)
+    # Who knows the class does better.
+    assert answer["redshift_rms_class_median"][0] < 0.7 * answer["redshift_rms_constant"][0]
+    ia = truth[:20]
+    expected = np.expm1(np.median(np.log1p(ia)) - np.log1p(ia))
+    assert answer["redshift_rms_class_median_ia"][0] == pytest.approx(
+        np.sqrt(np.mean(expected**2)), abs=1e-5
+    )
+
+
+def test_coverage_of_intervals_is_counted() -> None:
+    n = 1000
+    label = [IA] * n
+    rng = np.random.default_rng(5)
+    truth = rng.uniform(0.02, 0.2, n)
+    z = truth + rng.normal(0.0, 0.004, n)
+    days = 5.0 + rng.normal(0.0, 3.0, n)
+
+    def around(value: np.ndarray, half: float) -> np.ndarray:
+        return np.stack([value - half, value + half], axis=1)
+
+    # Exactly 680 and 950 intervals hold the truth.
+    order = np.argsort(np.abs(z - truth))
+    half68, half95 = (np.abs(z - truth)[order[k - 1]] + 1e-12 for k in (680, 950))
+    answer = figures(
+        make_trials(
+            label,
+            label,
+            redshift=truth,
+            z=z,
+            z68=around(z, half68),
+            z95=around(z, half95),
+            days=days,
+            days68=around(days, 3.0),
+            days95=around(days, 6.0),
+        )
+    )
+    assert answer["redshift_within_68"][0] == pytest.approx(0.68)
+    assert answer["redshift_within_95"][0] == pytest.approx(0.95)
+    assert answer["phase_within_68"][0] == pytest.approx(0.683, abs=0.04)
+    assert answer["phase_within_95_ia"][0] == pytest.approx(0.954, abs=0.02)
+    assert answer["phase_within_95_cc"] is None
+    assert answer["phase_rms_days"][0] == pytest.approx(3.0, rel=0.1)
+
+
+def scored(label: list[int], score: np.ndarray) -> np.ndarray:
+    """Probabilities with a certain P(SN Ia); the rest is Galaxy."""
+    p = np.zeros((len(label), N))
+    p[:, IA], p[:, GALAXY] = score, 1.0 - score
+    return p
+
+
+def test_roc_points_and_the_threshold_of_the_card() -> None:
+    label = [IA] * 100 + [II] * 500 + [AGN] * 500
+    # 80 Ia above everything, 20 below all; 4 II and 6 AGN are above the threshold of 0.9.
+    score = np.concatenate(
+        [np.full(80, 0.99), np.full(20, 0.01), np.full(4, 0.95), np.linspace(0.1, 0.8, 496),
+         np.full(6, 0.95), np.linspace(0.1, 0.8, 494)]
+    )  # fmt: skip
+    trials = make_trials(label, [IA] * 1100, probabilities=scored(label, score))
+    answer = figures(trials, {"class": "SN Ia", "threshold": 0.9})
+    assert answer["ia_auc"][0] == pytest.approx(0.8)
+    assert answer["ia_roc_recall"][0] == pytest.approx(0.8)
+    assert answer["ia_decision_recall"][0] == pytest.approx(0.8)
+    assert answer["ia_decision_false_positive_rate"][0] == pytest.approx(0.01)
+    assert answer["ia_decision_false_positive_rate_supernovae"][0] == pytest.approx(0.008)
+    lines = curves(trials)
+    for name in ("roc", "roc_supernovae"):
+        rate, recall, threshold = lines[name].values()
+        assert 2 <= len(rate) == len(recall) == len(threshold) <= 61
+        assert (rate[0], recall[0]) == (0.0, 0.8)
+        assert (rate[-1], recall[-1]) == (1.0, 1.0)
+        assert np.all(np.diff(rate) > 0)
+        assert np.all(np.diff(recall) >= 0)
+    assert sum(n for _, _, n in lines["reliability"]) == 1100
+
+
+def test_decisions_without_a_human() -> None:
+    label = [IA] * 10 + [II] * 8 + [GALAXY] * 2
+    auto = np.array([1.0] * 8 + [0.0] * 2 + [1.0] + [0.0] * 9)
+    answer = figures(make_trials(label, label, auto=auto))
+    assert answer["auto_share"][0] == pytest.approx(0.45)
+    assert answer["auto_ia_recall"][0] == pytest.approx(0.8)
+    assert answer["auto_false_positive_rate"][0] == pytest.approx(0.1)
+    assert answer["auto_purity"][0] == pytest.approx(8 / 9, abs=1e-5)
+
+
+def test_subtypes_host_light_novelty_and_sets_by_class() -> None:
+    label = [IA] * 8 + [GALAXY] * 4
+    subtype = np.array([0] * 4 + [1] * 2 + [2, -1] + [-1] * 4)
+    said = np.full((12, len(IA_SUBTYPES)), 0.05)
+    # Three of four normal ones right, both 91T, the 91bg taken for a normal one.
+    for row, index in enumerate([0, 0, 0, 1, 1, 1, 0, 0] + [0] * 4):
+        said[row, index] = 0.8
+    members = np.zeros((12, N))
+    members[:, IA] = 1.0
+    trials = make_trials(
+        label,
+        label,
+        subtype=subtype,
+        subtype_probabilities=said,
+        host=np.array([0.3] * 8 + [1.0] * 4),
+        host_share=np.array([0.4] * 8 + [0.8] * 4),
+        novel=np.array([1.0] + [0.0] * 11),
+        in_class_set=members,
+    )
+    answer = figures(trials)
+    assert answer["subtype_accuracy"][0] == pytest.approx(5 / 7, abs=1e-5)
+    assert answer["subtype_balanced_accuracy"][0] == pytest.approx((0.75 + 1 + 0) / 3, abs=1e-5)
+    assert answer["host_share_rms"][0] == pytest.approx(
+        np.sqrt((8 * 0.01 + 4 * 0.04) / 12), abs=1e-5
+    )
+    assert answer["host_share_bias"][0] == pytest.approx(0.0)
+    assert answer["novel_false_alarms"][0] == pytest.approx(1 / 12, abs=1e-5)
+    assert answer["class_set_coverage"][0] == pytest.approx(8 / 12, abs=1e-5)
+    assert answer["class_set_size"][0] == pytest.approx(1.0)
+    table = subtypes(trials)
+    assert table is not None
+    assert table["confusion"][0][:2] == [3, 1]
+    assert table["confusion"][2][0] == 1
+    assert table["by_subtype"]["Ia-91T"]["recall"][0] == 1.0
+    assert table["by_subtype"]["Ia-91T"]["precision"][0] == pytest.approx(2 / 3, abs=1e-5)
+    classes = by_class(trials)
+    assert classes["SN Ia"]["class_set_coverage"][0] == 1.0
+    assert classes["Galaxy"]["class_set_coverage"][0] == 0.0
+
+
+def test_ranges_of_phase() -> None:
+    phase = np.array([-10.0, 0.0, 0.0, 20.0, 400.0, np.nan])
+    trials = make_trials([IA] * 6, [IA, IA, II, IA, IA, IA], phase=phase, days=np.full(6, 3.0))
+    answer = by_phase(trials)
+    assert [block["n_spectra"] for block in answer.values()] == [1, 2, 0, 1, 0]
+    assert answer["-5 to 5"]["three_way_accuracy"][0] == pytest.approx(0.5)
+    assert answer["-5 to 5"]["phase_rms_days"][0] == pytest.approx(3.0)
+    assert answer["5 to 15"]["three_way_accuracy"] is None
+    json.dumps(answer, allow_nan=False)

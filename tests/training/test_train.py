@@ -378,10 +378,14 @@ def test_evaluation_goes_through_the_runtime(finished: Path, exported: Path) -> 
     recipe = read_recipe(finished / "recipe.toml")
     library = Library.load(resolve(recipe.data.library))
     quiet = Console(quiet=True)
-    metrics = evaluate(exported, recipe, library, "test", 40, 1, quiet)
+    metrics, trials = evaluate(exported, recipe, library, "test", 40, 1, quiet)
     assert metrics["part"] == "test"
     rows = rows_of(library, read_split(resolve(recipe.data.split)), "test")
-    for name, asked in (("sedm", 40), ("sedm_host", 40), ("sedm_by_spectrum", 3 * rows.size)):
+    assert len(trials) == metrics["sedm"]["n_spectra"]
+    for name in metrics["kinds"]:
+        if name == "as_observed":
+            continue
+        asked = 3 * rows.size if name == "sedm_by_spectrum" else 40
         block = metrics[name]
         assert block["n_spectra"] + block["left_out"] == asked
         assert 1 <= block["n_objects"] <= 14
@@ -390,8 +394,9 @@ def test_evaluation_goes_through_the_runtime(finished: Path, exported: Path) -> 
     assert metrics["as_observed"]["n_spectra"] == rows.size
     assert np.sum(metrics["sedm_confusion"]) == metrics["sedm"]["n_spectra"]
     # The same seed gives the same figures.
-    again = evaluate(exported, recipe, library, "test", 40, 1, quiet)
+    again, _ = evaluate(exported, recipe, library, "test", 40, 1, quiet)
     assert again["sedm"] == metrics["sedm"]
+    assert again["sedm_host_30"] == metrics["sedm_host_30"]
 
 
 def test_exported_folder_is_one_that_the_runtime_takes(finished: Path, exported: Path) -> None:

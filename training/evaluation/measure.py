@@ -1,9 +1,8 @@
-"""Scores: accuracy, redshift errors, calibration, with intervals over objects."""
+"""Scores of answers: accuracy, redshift errors, what training logs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,55 +66,30 @@ def relative_error(log1z: FloatArray, log1z_true: FloatArray) -> FloatArray:
 
 
 def quick_scores(answer: Outputs, batches: Sequence[Batch], recipe: Recipe) -> dict[str, float]:
-    """The figures that training logs; transients only for the redshift."""
+    """The figures that training logs, of the heads that there are.
+
+    Supernovae only for the redshift.
+    """
     label = np.concatenate([b.label for b in batches])
     log1z = np.concatenate([b.log1z for b in batches])
-    p = softmax(answer["class_logits"])
-    estimate, _ = point_estimate(softmax(answer["redshift_logits"]), recipe.redshift_bins.centres)
-    transient = GROUP_OF_CLASS[label] >= 0
-    dz = relative_error(estimate, log1z)[transient]
-    guess = p.argmax(axis=1)
-    cross_entropy = -np.log(np.maximum(p[np.arange(label.size), label], 1e-12))
-    return {
-        "validation_loss": float(cross_entropy.mean()),
-        "accuracy": float(np.mean(guess == label)),
-        "three_way": float(np.mean(three_way(p, label))),
-        "balanced": balanced_accuracy(guess, label),
-        "redshift_rms": rms(dz),
-        "redshift_nmad": nmad(dz),
-    }
-
-
-def bootstrap_interval(
-    score: Callable[[NDArray[np.intp]], float],
-    objects: NDArray[Any],
-    repeats: int = 400,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """95 % interval of a score by resampling objects, not spectra.
-
-    Parameters
-    ----------
-    score : callable
-        Takes row indices, gives the score on them.
-    objects : ndarray, shape (n_rows,)
-        Name of the object behind each row.
-    repeats, seed : int
-
-    Returns
-    -------
-    low, high : float
-        2.5 and 97.5 percentiles.
-    """
-    _, inverse = np.unique(objects, return_inverse=True)
-    count = int(inverse.max()) + 1 if inverse.size else 0
-    order = np.argsort(inverse, kind="stable")
-    bounds = np.searchsorted(inverse[order], np.arange(count + 1))
-    members = [order[bounds[i] : bounds[i + 1]] for i in range(count)]
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(repeats):
-        rows = np.concatenate([members[i] for i in rng.integers(0, count, count)])
-        values.append(score(rows))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    scores: dict[str, float] = {}
+    if "class_logits" in answer:
+        p = softmax(answer["class_logits"])
+        guess = p.argmax(axis=1)
+        cross_entropy = -np.log(np.maximum(p[np.arange(label.size), label], 1e-12))
+        scores |= {
+            "validation_loss": float(cross_entropy.mean()),
+            "accuracy": float(np.mean(guess == label)),
+            "three_way": float(np.mean(three_way(p, label))),
+            "balanced": balanced_accuracy(guess, label),
+        }
+    estimate = None
+    if "redshift_logits" in answer:
+        p_z = softmax(answer["redshift_logits"])
+        estimate, _ = point_estimate(p_z, recipe.redshift_bins.centres)
+    elif "redshift" in answer:
+        estimate = np.log1p(answer["redshift"][:, 0].astype(np.float64))
+    if estimate is not None:
+        dz = relative_error(estimate, log1z)[GROUP_OF_CLASS[label] >= 0]
+        scores |= {"redshift_rms": rms(dz), "redshift_nmad": nmad(dz)}
+    return scores
