@@ -12,10 +12,10 @@ pytest.importorskip("pyarrow", reason="the simulator draws from the library (ext
 
 from tiny_training import CENTRES, QUIET, line, make_library
 
-from training.archive.library import GRID_PIXELS, smooth_library
+from training.archive.library import GRID_PIXELS, Library, smooth_library
 from training.simulate.draw import host_rows
 from training.simulate.instruments import Instrument, make_instrument, sedm
-from training.simulate.transients import Conditions, Observed, Simulator
+from training.simulate.transients import Conditions, Observed, Partners, Simulator
 
 FloatArray = NDArray[np.float64]
 FLAT = np.ones(GRID_PIXELS)
@@ -295,3 +295,186 @@ def test_smoothing_conserves_a_line() -> None:
     assert (smooth[0] * x).sum() / smooth.sum() == pytest.approx(0.0, abs=1e-5)
     sigma = np.sqrt((smooth[0] * x**2).sum() / smooth.sum())
     assert sigma == pytest.approx(np.hypot(5.0 / LINE, 0.01 / 2.3548), rel=0.01)
+
+
+# --- blends of two objects, and narrow windows ------------------------------------------
+
+OWN, LIKE, LATE, OTHER_CLASS, SAME_OBJECT, UNDATED, PARTIAL, FLAT_LIKE, GALAXY = range(9)
+BLEND = replace(QUIET, blend_share=1.0)
+
+
+def blendable() -> Library:
+    """SNe II at like and unlike phases, and what must never be mixed into them."""
+    half = (CENTRES > 4500.0) & (CENTRES < 6000.0)
+    own, other = FLAT + 1.0 * line(LINE), FLAT + 3.0 * line(LINE)
+    wrong = FLAT + 5.0 * line(6500.0)
+    return make_library(
+        [
+            {"flux": own, "label": "SN II", "object": "own", "phase": 10.0},
+            {"flux": other, "label": "SN II", "object": "like", "phase": 12.0},
+            {"flux": wrong, "label": "SN II", "object": "late", "phase": 40.0},
+            {"flux": wrong, "label": "SN IIn", "object": "IIn", "phase": 10.0},
+            {"flux": wrong, "label": "SN II", "object": "own", "phase": 10.5},
+            {"flux": wrong, "label": "SN II", "object": "undated"},
+            {"flux": np.where(half, wrong, 0), "good": half, "label": "SN IIb", "phase": 10.0},
+            {"flux": wrong, "label": "SN II", "object": "flat", "phase": 9.0, "flattened": True},
+            {"flux": wrong, "label": "Galaxy", "source": "KC96", "phase": 10.0},
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def blending() -> Simulator:
+    library = blendable()
+    rows = np.arange(len(library))
+    return Simulator(library, host_rows(library, rows), rows)
+
+
+def test_partners_are_of_the_same_kind(blending: Simulator) -> None:
+    rng = np.random.default_rng(0)
+    for row, partners in (
+        (OWN, {LIKE, -1}),
+        (LIKE, {OWN, SAME_OBJECT}),
+        # Nobody else is at a like phase, of the class, dated, or flattened alike.
+        (LATE, {-1}),
+        (OTHER_CLASS, {-1}),
+        (UNDATED, {-1}),
+        (FLAT_LIKE, {-1}),
+        (GALAXY, {-1}),
+    ):
+        drawn = set(blending.partners.draw(np.full(200, row), rng).tolist())
+        assert drawn - {-1} == partners - {-1}
+        assert drawn <= {*partners, -1}
+
+
+def test_subtypes_are_not_blended() -> None:
+    rows = [{"flux": FLAT, "label": "SN Ia", "phase": 0.0} for _ in range(3)]
+    library = replace(make_library(rows), subtype=np.array(["Ia", "Ia-91bg", "Ia"]))
+    drawn = Partners(library, np.arange(3)).draw(np.arange(3).repeat(50), np.random.default_rng(0))
+    assert set(drawn[:50].tolist()) == {-1, 2}
+    assert set(drawn[50:100].tolist()) == {-1}
+
+
+def test_partners_are_drawn_from_the_rows_alone() -> None:
+    """A validation object never enters a training spectrum."""
+    library = blendable()
+    partners = Partners(library, np.array([OWN, LATE]))
+    drawn = partners.draw(np.full(100, OWN), np.random.default_rng(0))
+    assert set(drawn.tolist()) == {-1}
+
+
+@both
+def test_a_blend_lies_between_two_of_its_class(blending: Simulator, name: str) -> None:
+    own = observe(blending, OWN, 0.1, name=name).flux[0]
+    like = observe(blending, LIKE, 0.1, name=name).flux[0]
+    blends = observe(blending, OWN, 0.1, BLEND, name, count=300).flux
+    peak = own.argmax()
+    part = (blends[:, peak] - own[peak]) / (like[peak] - own[peak])
+    mixed = part > 0.01
+    # Where the draw gives the object itself, nothing is mixed: two of three spectra here.
+    assert np.mean(mixed) == pytest.approx(1 / 3, abs=0.09)
+    np.testing.assert_allclose(part[~mixed], 0.0, atol=2e-3)
+    assert part[mixed].min() == pytest.approx(0.2, abs=0.02)
+    assert part[mixed].max() == pytest.approx(0.8, abs=0.02)
+    # Nothing of the other rows' line, and the whole spectrum lies between the two.
+    np.testing.assert_allclose(blends, own + part[:, None] * (like - own), atol=3e-3)
+
+
+@pytest.mark.parametrize("redshift", [0.0, 0.05, 0.3])
+def test_a_blend_keeps_the_redshift(blending: Simulator, redshift: float) -> None:
+    conditions = replace(BLEND, flexure=0.0)
+    for seed in range(6):
+        observed = observe(blending, OWN, redshift, conditions, "slit", seed=seed)
+        assert observed.redshift[0] == redshift
+        expected = LINE * (1.0 + redshift)
+        assert centroid(observed, expected) == pytest.approx(expected, abs=0.5)
+
+
+def test_both_spectra_of_a_blend_share_the_flexure(blending: Simulator) -> None:
+    """The two lines stay one line, however the axis is shifted."""
+    conditions = replace(BLEND, flexure=30.0)
+    for seed in range(8):
+        own = observe(blending, OWN, 0.1, replace(conditions, blend_share=0.0), "slit", seed=seed)
+        blend = observe(blending, OWN, 0.1, conditions, "slit", seed=seed)
+        assert centroid(blend, 5500.0) == pytest.approx(centroid(own, 5500.0), abs=0.5)
+
+
+def test_a_partner_that_sees_too_little_is_left_out() -> None:
+    half = (CENTRES > 4500.0) & (CENTRES < 6000.0)
+    library = make_library(
+        [
+            {"flux": FLAT, "label": "SN Ib", "phase": 0.0},
+            {"flux": np.where(half, 1.0 + line(LINE), 0), "good": half, "label": "SN Ib",
+             "phase": 0.0},
+        ]
+    )  # fmt: skip
+    rows = np.arange(2)
+    simulator = Simulator(library, host_rows(library, rows), rows)
+    wide = observe(simulator, 0, 0.05, BLEND, count=50)
+    np.testing.assert_allclose(wide.flux, 1.0, rtol=1e-3)
+    # The other way round it can: the narrow one keeps its own edges.
+    narrow = observe(simulator, 1, 0.05, BLEND, count=50)
+    alone = observe(simulator, 1, 0.05, count=50)
+    np.testing.assert_array_equal(narrow.ivar > 0, alone.ivar > 0)
+    peak = alone.flux[0].argmax()
+    assert narrow.flux[:, peak].min() < 0.9 * alone.flux[0, peak]
+
+
+def test_without_shares_the_random_streams_are_as_before(
+    blending: Simulator, simulator: Simulator
+) -> None:
+    """Rows to blend with change nothing, unless blends are asked for."""
+    library = blending.library
+    without = Simulator(library, blending.hosts)
+    rows, z = np.arange(len(library)), np.full(len(library), 0.1)
+    states, fluxes = [], []
+    for one in (blending, without):
+        rng = np.random.default_rng(5)
+        fluxes.append(one.observe(rows, z, INSTRUMENTS["sedm"], Conditions(), rng).flux)
+        states.append(rng.bit_generator.state)
+    np.testing.assert_array_equal(*fluxes)
+    assert states[0] == states[1]
+    # Windows are drawn last: everything before them is the same with and without.
+    full = observe(simulator, LINE_ROW, 0.1, Conditions(), count=40)
+    some = observe(simulator, LINE_ROW, 0.1, Conditions(narrow_share=0.5), count=40)
+    seen = some.ivar > 0
+    np.testing.assert_array_equal(some.flux[seen], full.flux[seen])
+    assert np.all((full.ivar > 0)[seen])
+
+
+@both
+def test_windows_do_not_depend_on_the_redshift(simulator: Simulator, name: str) -> None:
+    conditions = replace(QUIET, narrow_share=1.0)
+    seen = [
+        observe(simulator, FLAT_ROW, z, conditions, name, count=50, seed=4).ivar > 0
+        for z in (0.0, 0.1, 0.4)
+    ]
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
+
+
+def test_windows_have_the_width_and_share_asked_for(simulator: Simulator) -> None:
+    conditions = replace(QUIET, narrow_share=0.3, narrow_range=(0.38, 0.7))
+    wavelength = INSTRUMENTS["slit"].wavelength
+    good = observe(simulator, FLAT_ROW, 0.0, conditions, "slit", count=1500).ivar > 0
+    first = wavelength[good.argmax(axis=1)]
+    last = wavelength[good.shape[1] - 1 - good[:, ::-1].argmax(axis=1)]
+    width = np.log(last / first)
+    full = np.log(wavelength[-1] / wavelength[0])
+    narrow = width < full - 1e-9
+    assert np.mean(narrow) == pytest.approx(0.3, abs=0.04)
+    assert width[narrow].min() == pytest.approx(0.38, abs=0.005)
+    assert width[narrow].max() == pytest.approx(0.7, abs=0.005)
+    assert width[narrow].mean() == pytest.approx(0.54, abs=0.015)
+    # Anywhere on the axis, without a hole.
+    free = (full - width[narrow]).clip(min=1e-9)
+    place = np.log(first[narrow] / wavelength[0]) / free
+    assert place.mean() == pytest.approx(0.5, abs=0.05)
+    np.testing.assert_array_equal(
+        good.sum(axis=1), good.shape[1] - good.argmax(axis=1) - good[:, ::-1].argmax(axis=1)
+    )
+
+
+def test_a_window_wider_than_the_axis_is_the_axis(simulator: Simulator) -> None:
+    conditions = replace(QUIET, narrow_share=1.0, narrow_range=(3.0, 4.0))
+    assert np.all(observe(simulator, FLAT_ROW, 0.0, conditions, count=20).ivar > 0)
