@@ -17,10 +17,11 @@ from rich.progress import track
 
 from specinfer.networks.spectranet import keep_possible, possible_redshifts
 from specinfer.pdf import softmax
+from training.architectures.served import Served
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
-from training.evaluation.trials import draw_by_object, sedm_redshifts
+from training.evaluation.observe import draw_by_object, trial_redshifts
 from training.fits import (
     binned_nll,
     central_mass,
@@ -33,8 +34,8 @@ from training.fits import (
 )
 from training.novelty import fit_novelty, score
 from training.predict import Outputs, predict
-from training.run import NOVELTY, load_members, make_batches, run_name, usable_rows
-from training.simulate.draw import Batch, host_rows, redshift_limits, to_batch
+from training.run import SERVED, load_members, make_batches, run_name, usable_rows
+from training.simulate.draw import Batch, RowSampler, host_rows, redshift_limits, to_batch
 from training.simulate.instruments import sedm
 from training.simulate.transients import Simulator
 from training.stream import CALIBRATION, step_rng
@@ -50,6 +51,10 @@ _LEAST_ROWS = 20
 NOVELTY_RATE, DECISION_RATE = 0.01, 0.005
 HOST_DOMINATED = 0.5
 CONFLICT_LEVEL = 0.997
+# How far the class probabilities go from the classes as training draws them, the rare ones
+# far too often, to their shares of the archive's objects: half way, in logarithms. All the
+# way is best for the likelihood, and hardly ever names a rare class (training/README.md).
+PRIOR_POWER = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,26 @@ def sedm_batches(
     for step in range(count):
         rng = step_rng(recipe.training.seed, purpose, step)
         drawn = draw_by_object(library, rows, recipe.training.batch_size, rng)
-        redshift = sedm_redshifts(library, drawn, rng)
+        redshift = trial_redshifts(library, drawn, rng)
         observed = simulator.observe(drawn, redshift, sedm(), conditions, rng)
         made.append(to_batch(library, drawn, observed, recipe.preprocessing))
     return made
+
+
+def class_bias(recipe: Recipe, library: Library) -> FloatArray:
+    """What is added to the class logits: ln(share of objects / share of draws) in part.
+
+    Classes that are not drawn get nothing.
+    """
+    rows = usable_rows(recipe, library, "train")
+    drawn = RowSampler(library, rows, recipe.data.class_power, recipe.data.other_share).class_share
+    pairs = {(str(library.object[row]), int(library.label[row])) for row in rows}
+    objects = np.bincount([label for _, label in pairs], minlength=len(CLASSES))
+    natural = objects / objects.sum()
+    bias = np.zeros(len(CLASSES))
+    seen = drawn > 0
+    bias[seen] = PRIOR_POWER * np.log(natural[seen] / drawn[seen])
+    return bias
 
 
 def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) -> dict[str, Any]:
@@ -121,7 +142,9 @@ def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) ->
     }
     weight, bins = known.weight, recipe.redshift_bins
     possible = possible_redshifts(CLASSES, redshift_limits(bins.step), bins.centres)
-    phased, typed = np.isfinite(known.phase), known.subtype >= 0
+    # Later than its last bin the phase head can only say so.
+    last = recipe.phase_bins.centres[-1]
+    phased, typed = known.phase <= last, known.subtype >= 0
     temperature: dict[str, float] = {}
 
     def p_redshift(t: float) -> FloatArray:
@@ -213,6 +236,19 @@ def decide(
     }
 
 
+def class_embeddings(
+    served: Served, recipe: Recipe, library: Library, count: int, device: torch.device
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Labels and embeddings of training objects, as training draws them: `count` batches."""
+    maker = make_batches(recipe, library, "train")
+    size = recipe.training.batch_size
+    # Far from the steps of validation objects.
+    steps = range(10**6, 10**6 + count)
+    drawn = [maker.make(size, step_rng(recipe.training.seed, CALIBRATION, i)) for i in steps]
+    embedding = predict(served, drawn, device)["embedding"].astype(np.float64)
+    return np.concatenate([batch.label for batch in drawn]), embedding
+
+
 @app.command()
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Run folders: the members of the network")],
@@ -222,7 +258,7 @@ def main(
     """Fit what makes answers trustworthy, on validation objects only.
 
     Temperatures, prediction sets, intervals of redshift and phase, the novelty score and
-    the threshold for posting without a human. Writes calibration.json and novelty.pt into
+    the threshold for posting without a human. Writes calibration.json and served.pt into
     the first run folder.
 
     Example: python -m training.calibrate runs/spectranet
@@ -234,13 +270,10 @@ def main(
     library = Library.load(resolve(recipe.data.library))
     device = torch.device("cpu")
     with console.status("novelty: embeddings of training objects"):
-        maker = make_batches(recipe, library, "train")
-        seed, size = recipe.training.seed, recipe.training.batch_size
-        drawn = [maker.make(size, step_rng(seed, CALIBRATION, 10**6 + i)) for i in range(batches)]
-        label = np.concatenate([batch.label for batch in drawn])
-        embedding = predict(served, drawn, device)["embedding"].astype(np.float64)
+        label, embedding = class_embeddings(served, recipe, library, batches, device)
         state = fit_novelty(embedding, label, len(CLASSES))
         served.novelty.load_state_dict(state)
+        served.class_bias.data.copy_(torch.from_numpy(class_bias(recipe, library)))
     with console.status("validation objects"):
         seen = sedm_batches(recipe, library, "validation", batches, CALIBRATION)
         answer = predict(served, seen, device)
@@ -255,9 +288,9 @@ def main(
         "redshift_conflict": {"level": CONFLICT_LEVEL},
         "decisions": [decide(answer, known, calibration, novelty)],
     }
-    temporary = first / (NOVELTY + ".tmp")
-    torch.save(state, temporary)
-    temporary.replace(first / NOVELTY)
+    temporary = first / (SERVED + ".tmp")
+    torch.save(state | {"class_bias": served.class_bias.data}, temporary)
+    temporary.replace(first / SERVED)
     temporary = first / "calibration.tmp"
     temporary.write_text(json.dumps(block, indent=1) + "\n")
     temporary.replace(first / "calibration.json")

@@ -39,6 +39,11 @@ class DataConfig:
         Share of the AGN/QSO rows that may be moved beyond a redshift of 1.
     sedm_depth : bool
         SEDM spectra keep to redshifts at which a 1.5-m telescope sees their class.
+    left_out : tuple of str
+        Classes that are not shown in training, to try what the network says of them.
+    object_share : float
+        Share of the training objects of every class that is used, to try what more or
+        fewer of them do.
     """
 
     library: str = "runs/library.npz"
@@ -49,6 +54,8 @@ class DataConfig:
     slit_share: float = 0.25
     far_quasars: float = 0.1
     sedm_depth: bool = False
+    left_out: tuple[str, ...] = ()
+    object_share: float = 1.0
 
 
 @dataclass(frozen=True)

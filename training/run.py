@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from training.architectures import Network, build
 from training.architectures.served import Served
 from training.archive.contradictions import denied_rows
+from training.archive.labels import CLASSES
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
 from training.config import Recipe, read_recipe, resolve
@@ -21,7 +23,7 @@ from training.paths import ROOT
 from training.simulate.draw import BatchMaker, host_rows
 
 CHECKPOINT = "checkpoint.pt"
-NOVELTY = "novelty.pt"
+SERVED = "served.pt"
 
 
 # Not an observed object but a model fitted to SN 1999em, which is in the training part.
@@ -45,7 +47,21 @@ def usable_rows(recipe: Recipe, library: Library, part: str) -> NDArray[np.intp]
     rows = rows_of(library, read_split(resolve(recipe.data.split)), part)
     if recipe.data.contradicted:
         rows = rows[~np.isin(rows, denied_rows(library, resolve(recipe.data.contradicted)))]
-    return rows[~np.isin(library.object[rows], NOT_OBSERVED)]
+    rows = rows[~np.isin(library.object[rows], NOT_OBSERVED)]
+    rows = rows[~np.isin(np.array(CLASSES)[library.label[rows]], recipe.data.left_out)]
+    if part == "train" and recipe.data.object_share < 1.0:
+        rows = rows[share_of_objects(library.object[rows], recipe.data.object_share)]
+    return rows
+
+
+def share_of_objects(objects: NDArray[np.str_], share: float) -> NDArray[np.bool_]:
+    """Which rows belong to a fixed share of the objects; a larger share holds the smaller.
+
+    By a hash of the name, so that neither the order nor other objects matter.
+    """
+    names, inverse = np.unique(objects, return_inverse=True)
+    place = [int(hashlib.sha256(str(name).encode()).hexdigest()[:8], 16) for name in names]
+    return np.asarray((np.array(place) / 16.0**8 < share)[inverse])
 
 
 def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
@@ -84,7 +100,7 @@ def load_average(folder: Path, recipe: Recipe) -> Network:
 def load_members(folders: Sequence[Path]) -> Served:
     """The averaged networks of runs as the one that is served, in evaluation mode.
 
-    The novelty score is that of the first folder, where calibration leaves it.
+    What calibration found for them lies in the first folder.
 
     Raises
     ------
@@ -95,10 +111,13 @@ def load_members(folders: Sequence[Path]) -> Served:
     if any(recipe.network != recipes[0].network for recipe in recipes):
         raise SystemExit("the members must be networks of one shape; these recipes differ")
     served = Served([load_average(*pair) for pair in zip(folders, recipes, strict=True)])
-    if (folders[0] / NOVELTY).is_file():
-        state = torch.load(folders[0] / NOVELTY, weights_only=True, map_location="cpu")
+    path = folders[0] / SERVED
+    if path.is_file():
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        bias = state.pop("class_bias")
         if state["means"].shape == served.novelty.means.shape:
             served.novelty.load_state_dict(state)
+            served.class_bias.data.copy_(bias)
     return served.eval()
 
 

@@ -57,7 +57,8 @@ class Served(nn.Module):
 
     Notes
     -----
-    Input and outputs are those of a member, and ``novelty`` (batch, 1).
+    Input and outputs are those of a member (class logits first, the embedding last), and
+    ``novelty`` (batch, 1).
     """
 
     def __init__(self, members: Sequence[Network]) -> None:
@@ -66,6 +67,8 @@ class Served(nn.Module):
         self.config = members[0].config
         self.size = self.config.embedding * len(members)
         self.novelty = Novelty(self.config.n_classes, self.size)
+        # Between the classes as training draws them and as a telescope meets them.
+        self.class_bias = nn.Parameter(torch.zeros(self.config.n_classes), requires_grad=False)
         self.outputs = (*members[0].outputs, "novelty")
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor, ...]:
@@ -74,8 +77,8 @@ class Served(nn.Module):
             _join(name, list(parts))
             for name, parts in zip(self.outputs, zip(*answers, strict=True), strict=False)
         ]
-        embedding = joined[self.outputs.index("embedding")]
-        return (*joined, self.novelty(embedding))
+        joined[0] = joined[0] + self.class_bias
+        return (*joined, self.novelty(joined[-1]))
 
     def fold(self) -> None:
         """Fold the normalisation layers of all members."""
