@@ -17,13 +17,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.architectures import build, count_parameters, named
+from training.archive.labels import CLASSES
 from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
-from training.losses import binned_loss, class_loss, share_loss, soft_bins, subtype_loss
 from training.evaluation.measure import quick_scores
+from training.losses import (
+    balanced_weights,
+    binned_loss,
+    class_loss,
+    scalar_redshift_loss,
+    share_loss,
+    soft_bins,
+    subtype_loss,
+)
 from training.paths import ROOT
 from training.predict import predict
-from training.run import CHECKPOINT, load_average, make_batches
+from training.run import CHECKPOINT, load_average, make_batches, usable_rows
 from training.simulate.draw import Batch
 from training.stream import VALIDATION, step_rng, stream
 
@@ -44,12 +53,33 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * min(part, 1.0)))
 
 
-class Run:
-    """A training run: model, averaged model, optimiser, and where they are kept."""
+def class_weights(recipe: Recipe, library: Library) -> torch.Tensor | None:
+    """The weights of the classes in the loss, shape (n_classes,); None for all alike."""
+    if recipe.training.class_weights == "uniform":
+        return None
+    rows = usable_rows(recipe, library, "train")
+    counts = [
+        np.unique(library.object[rows[library.label[rows] == k]]).size for k in range(len(CLASSES))
+    ]
+    return balanced_weights(np.array(counts), recipe.training.class_weight_beta)
 
-    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
+
+class Run:
+    """A training run: model, averaged model, optimiser, and where they are kept.
+
+    `weights` are those of the classes; None for all alike.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        device: torch.device,
+        weights: torch.Tensor | None = None,
+    ) -> None:
         torch.manual_seed(recipe.training.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
+        self.weights = None if weights is None else weights.to(device)
         self.model = build(recipe.network).to(device)
         if recipe.training.start_from:
             start = load_average(resolve(recipe.training.start_from), recipe)
@@ -104,25 +134,31 @@ class Run:
             answer = named(self.model, self.model(spectrum))
         label = torch.from_numpy(batch.label).to(self.device)
         log1z = torch.from_numpy(batch.log1z.astype(np.float32))
-        z_target = soft_bins(log1z, recipe.redshift_bins, config.redshift_sigma_bins)
-        days = torch.from_numpy(batch.phase.astype(np.float32))
-        known = torch.isfinite(days)
-        p_target = soft_bins(torch.nan_to_num(days), recipe.phase_bins, config.phase_sigma_bins)
-        parts = {
-            "class_loss": class_loss(answer["class_logits"].float(), label, config),
-            "redshift_loss": binned_loss(
-                answer["redshift_logits"].float(), z_target.to(self.device), torch.ones_like(label)
-            ),
-            "phase_loss": binned_loss(
-                answer["phase_logits"].float(), p_target.to(self.device), known.to(self.device)
-            ),
-        }
         weights = {
             "class_loss": 1.0,
             "redshift_loss": config.redshift_weight,
             "phase_loss": config.phase_weight,
         }
-        # Networks without these heads are trained by the same command.
+        parts: dict[str, torch.Tensor] = {}
+        # Networks without some of the heads are trained by the same command.
+        if "class_logits" in answer:
+            logits = answer["class_logits"].float()
+            parts["class_loss"] = class_loss(logits, label, config, self.weights)
+        if "redshift_logits" in answer:
+            z_target = soft_bins(log1z, recipe.redshift_bins, config.redshift_sigma_bins)
+            parts["redshift_loss"] = binned_loss(
+                answer["redshift_logits"].float(), z_target.to(self.device), torch.ones_like(label)
+            )
+        if "redshift" in answer:
+            redshift = answer["redshift"].float()
+            parts["redshift_loss"] = scalar_redshift_loss(redshift, log1z.to(self.device))
+        if "phase_logits" in answer:
+            days = torch.from_numpy(batch.phase.astype(np.float32))
+            known = torch.isfinite(days)
+            p_target = soft_bins(torch.nan_to_num(days), recipe.phase_bins, config.phase_sigma_bins)
+            parts["phase_loss"] = binned_loss(
+                answer["phase_logits"].float(), p_target.to(self.device), known.to(self.device)
+            )
         if "subtype_logits" in answer:
             subtype = torch.from_numpy(batch.subtype).to(self.device)
             parts["subtype_loss"] = subtype_loss(answer["subtype_logits"].float(), subtype)
@@ -178,6 +214,16 @@ def validate(run: Run, batches: list[Batch]) -> dict[str, float]:
     return quick_scores(answer, batches, run.recipe)
 
 
+def _summary(row: dict[str, Any]) -> str:
+    """The validation scores of a row in a line; a network may lack some of them."""
+    shown = {
+        "three_way": "three-way {:.3f}", "balanced": "balanced {:.3f}",
+        "redshift_rms": "z rms {:.4f}", "redshift_nmad": "nmad {:.4f}",
+        "validation_loss": "loss {:.3f}",
+    }  # fmt: skip
+    return ", ".join(text.format(row[name]) for name, text in shown.items() if name in row)
+
+
 def _log(path: Path, row: dict[str, Any]) -> None:
     new = not path.is_file()
     with path.open("a", newline="") as handle:
@@ -225,7 +271,7 @@ def main(
     kept.write_text(recipe.text)
     kept_seed.write_text(json.dumps(chosen))
 
-    run = Run(recipe, folder, device)
+    run = Run(recipe, folder, device, class_weights(recipe, library))
     validation = validation_batches(recipe, library)
     maker = make_batches(recipe, library, "train")
     console.print(
@@ -250,11 +296,7 @@ def main(
             due = stop_after is not None and time.monotonic() - session > 60 * stop_after
             if run.step % recipe.training.validate_every == 0 or last:
                 row |= validate(run, validation)
-                console.print(
-                    f"step {run.step}: three-way {row['three_way']:.3f}, balanced "
-                    f"{row['balanced']:.3f}, z rms {row['redshift_rms']:.4f}, "
-                    f"nmad {row['redshift_nmad']:.4f}, loss {row['validation_loss']:.3f}"
-                )
+                console.print(f"step {run.step}: {_summary(row)}")
             if run.step % 50 == 0 or last or due:
                 _log(folder / "log.csv", {"step": run.step, "seconds": run.seconds, **row})
             if run.step % 250 == 0 or last or due:
