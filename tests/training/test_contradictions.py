@@ -13,13 +13,8 @@ pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'sp
 
 from tiny_training import CENTRES, GRID_PIXELS, make_library, write_inputs, write_recipe
 
-from training.archive.contradictions import (
-    choose_templates,
-    correlate,
-    denied_rows,
-    find_contradictions,
-    flatten,
-)
+from training.archive.contradictions import denied_rows, find_contradictions
+from training.archive.correlation import choose_templates, correlate, flatten
 from training.archive.library import Library
 from training.config import read_recipe
 from training.run import usable_rows

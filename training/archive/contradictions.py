@@ -21,138 +21,42 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from training.archive.labels import CLASSES
-from training.archive.library import (
-    GRID_MAX,
-    GRID_MIN,
-    GRID_PIXELS,
-    Library,
-    library_hash,
-    smooth_library,
+from training.archive.correlation import (
+    STEP,
+    TEMPLATES,
+    choose_templates,
+    enough,
+    flatten,
+    symmetric_bank,
 )
+from training.archive.labels import CLASSES
+from training.archive.library import Library, library_hash
 from training.archive.split import PARTS, read_split, rows_of
 from training.paths import ROOT
 
-FloatArray = NDArray[np.float64]
-
 app = typer.Typer(add_completion=False)
 
-# The library's pixels are far finer than a supernova's features.
-_REBIN = 4
-_STEP = np.log(GRID_MAX / GRID_MIN) / GRID_PIXELS * _REBIN
-_SIZE = GRID_PIXELS // _REBIN
-_LENGTH = 2048
-_RESOLUTION = 150.0
-# Width, in ln(lambda), of the continuum that is divided out.
-_CONTINUUM = 0.08
-# Templates of each class: flattened training spectra within these phases.
-TEMPLATES = {
-    "SN Ia": 90,
-    "SN Ib": 20,
-    "SN Ic": 20,
-    "SN Ic-BL": 15,
-    "SN IIb": 15,
-    "SN II": 40,
-    "SN IIn": 15,
-}
-_PHASES = (-25.0, 55.0)
-# The rule, in ln(lambda): shifts that are tried, overlap they need, and what counts as
-# no shift.
-MAX_SHIFT, MIN_OVERLAP, AT_REST = 0.22, 0.4, 0.015
+# What counts as no shift, in ln(lambda).
+AT_REST = 0.015
 # The redshift is denied if the third best template correlates this well somewhere beyond
 # a shift of MIN_SHIFT, and by MIN_GAIN less well at the stated redshift.
 MIN_CORRELATION, MIN_GAIN, MIN_SHIFT = 0.6, 0.25, 0.02
-
-
-def flatten(library: Library, rows: NDArray[np.intp]) -> FloatArray:
-    """Rest-frame spectra over their continuum, minus one; 0 where unknown.
-
-    Returns
-    -------
-    ndarray, shape (n_rows, n_pixels)
-        On a logarithmic grid; tapered towards the ends of the coverage.
-    """
-    good = library.good[rows]
-    smooth = smooth_library(library.flux[rows], good, _RESOLUTION)
-    part = slice(0, _SIZE * _REBIN)
-    shape = (rows.size, _SIZE, _REBIN)
-    count = good[:, part].reshape(shape).sum(axis=2)
-    flux = np.where(good, smooth, 0.0)[:, part].reshape(shape).sum(axis=2) / np.maximum(count, 1)
-    known = (count >= _REBIN // 2).astype(np.float64)
-    sigma = _CONTINUUM / _STEP
-    half = int(4.0 * sigma)
-    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
-    length = _SIZE + 2 * half
-    transform = np.fft.rfft(kernel / kernel.sum(), length)
-
-    def smoothed(values: FloatArray) -> FloatArray:
-        full = np.fft.irfft(np.fft.rfft(values, length) * transform, length)
-        return np.asarray(full[:, half : half + _SIZE])
-
-    weight = smoothed(known)
-    continuum = smoothed(flux * known) / np.maximum(weight, 1e-3)
-    floor = 0.05 * np.median(np.abs(continuum), axis=1, keepdims=True)
-    contrast = flux / np.maximum(continuum, np.maximum(floor, 1e-9)) - 1.0
-    taper = np.clip((weight - 0.3) / 0.5, 0.0, 1.0)
-    return np.asarray(np.clip(contrast, -2.0, 2.0) * known * taper)
-
-
-def correlate(spectra: FloatArray, templates: FloatArray) -> FloatArray:
-    """Normalised correlation of one spectrum with templates at every shift.
-
-    Parameters
-    ----------
-    spectra : ndarray, shape (n_pixels,)
-        Of `flatten`.
-    templates : ndarray, shape (n_templates, n_pixels)
-
-    Returns
-    -------
-    ndarray, shape (n_templates, 2 m + 1)
-        At shifts of -m to m pixels, m = MAX_SHIFT in pixels; -1 where less than
-        MIN_OVERLAP of ln(lambda) is in common.
-    """
-
-    def cross(a: FloatArray, b: FloatArray) -> FloatArray:
-        transform = np.fft.rfft(a, _LENGTH) * np.conj(np.fft.rfft(b, _LENGTH))
-        full = np.fft.irfft(transform, _LENGTH)
-        reach = int(MAX_SHIFT / _STEP)
-        return np.concatenate([full[:, -reach:], full[:, : reach + 1]], axis=1)
-
-    seen, known = (spectra != 0).astype(np.float64), (templates != 0).astype(np.float64)
-    power = cross(spectra**2, known) * cross(seen, templates**2)
-    value = cross(spectra, templates) / np.sqrt(np.maximum(power, 1e-9))
-    return np.where(cross(seen, known) * _STEP < MIN_OVERLAP, -1.0, value)
-
-
-def choose_templates(library: Library, rows: NDArray[np.intp], seed: int = 0) -> NDArray[np.intp]:
-    """Rows of `rows` that serve as templates: flattened, one an object where that suffices."""
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for name, count in TEMPLATES.items():
-        mine = rows[(library.label[rows] == CLASSES.index(name)) & library.flattened[rows]]
-        phase = library.phase[mine]
-        mine = mine[(phase > _PHASES[0]) & (phase < _PHASES[1])]
-        _, first = np.unique(library.object[mine], return_index=True)
-        pool = mine[first] if first.size >= count else mine
-        chosen.append(rng.choice(pool, min(count, pool.size), replace=False))
-    return np.concatenate(chosen)
 
 
 def find_contradictions(
     library: Library, templates: NDArray[np.intp], rows: NDArray[np.intp]
 ) -> list[dict[str, Any]]:
     """The rows whose redshift is denied, with the correlations that deny it."""
-    patterns = flatten(library, templates)
+    bank = symmetric_bank(flatten(library, templates))
     owners = library.object[templates]
-    shifts = np.arange(-int(MAX_SHIFT / _STEP), int(MAX_SHIFT / _STEP) + 1) * _STEP
+    shifts = bank.shifts * STEP
     found = []
     for start in track(range(0, rows.size, 64), "correlating", console=Console(stderr=True)):
         part = rows[start : start + 64]
         for row, spectrum in zip(part, flatten(library, part), strict=True):
             # Not with itself; the third best, so that no single template decides.
-            others = patterns[owners != library.object[row]]
-            best = np.sort(correlate(spectrum, others), axis=0)[-3]
+            others = enough(bank.correlate(spectrum))[owners != library.object[row]]
+            best = np.sort(others, axis=0)[-3]
             at_rest = float(best[np.abs(shifts) < AT_REST].max())
             peak = int(best.argmax())
             if (
