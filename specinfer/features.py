@@ -85,7 +85,7 @@ _SN_IA = (
     absorption("Fe II 5169", 5170.5, 7000.0, 17000.0),
     absorption("S II W", 5455.3, 6000.0, 14000.0, last=5641.6),
     absorption("Si II 5972", 5973.8, 7000.0, 15000.0),
-    absorption("Si II 6355", 6356.8, 7000.0, 20000.0),
+    absorption("Si II 6355", 6356.8, 7000.0, 17000.0),
     absorption("O I 7774", 7776.0, 7000.0, 18000.0),
     *_calcium(8000.0, 26000.0),
     emission("[Fe III] 4701", 4702.9, 7000.0, nebular=True),

@@ -104,13 +104,13 @@ def explain(
     # The grid is at rest where the redshift was given; an ambiguous mean is no redshift.
     redshift = answer.candidates[0].redshift
     stretch = 1.0 + redshift if given else 1.0
-    centres = np.exp((covers * np.log(answer.wavelength)).sum(axis=1) / covers.sum(axis=1))
+    centres, values = _blocks(answer, by_window, covers, pixel)
     named = name_peaks(
         centres * (stretch / (1.0 + redshift)),
-        by_window,
+        values,
         features_of(answer.class_name, answer.phase),
     )
-    peaks = [Peak(name, float(centres[i]) * stretch, float(by_window[i])) for name, i in named]
+    peaks = [Peak(name, float(centres[i]) * stretch, float(values[i])) for name, i in named]
     return Relevance(
         class_name=answer.class_name,
         wavelength=answer.wavelength * stretch,
@@ -142,7 +142,7 @@ def occlude(
         any valid pixel are left out.
     """
     n_pixels = prepared.shape[-1]
-    step = max(round(0.5 * width / pixel), 1)
+    step = _step(pixel, width)
     starts = np.arange(-step, n_pixels, step)
     index = np.arange(n_pixels)
     covers = (index >= starts[:, None]) & (index < starts[:, None] + 2 * step)
@@ -175,9 +175,9 @@ def name_peaks(
     Parameters
     ----------
     wavelength : ndarray, shape (n,)
-        Rest wavelengths of the windows, increasing.
+        Rest wavelengths, increasing.
     values : ndarray, shape (n,)
-        Their relevance.
+        The relevance there; -inf where nothing was observed.
     features : sequence of Feature
         Each is used for one peak at most.
 
@@ -203,6 +203,23 @@ def name_peaks(
             left.remove(best)
             named.append((best.name, int(i)))
     return named
+
+
+def _step(pixel: float, width: float = WINDOW) -> int:
+    """Pixels from one window to the next: half a window."""
+    return max(round(0.5 * width / pixel), 1)
+
+
+def _blocks(
+    answer: SpectraNetAnswer, by_window: FloatArray, covers: BoolArray, pixel: float
+) -> tuple[FloatArray, FloatArray]:
+    """The runs of pixels that share their windows: centre on the grid, and relevance."""
+    starts = np.arange(0, answer.wavelength.size, _step(pixel))
+    seen = np.logical_or.reduceat(answer.prepared.valid, starts)
+    sizes = np.diff(np.append(starts, answer.wavelength.size))
+    centres = np.exp(np.add.reduceat(np.log(answer.wavelength), starts) / sizes)
+    values = spread(by_window, covers[:, starts], seen)
+    return centres, np.where(seen, values, -np.inf)
 
 
 def _mode_log_odds(p_z: FloatArray, ln1z: FloatArray) -> FloatArray:
