@@ -91,6 +91,12 @@ class Classifier:
                 self._networks[name] = _load(load_card(name), self.device, self.threads)
             return self._networks[name]
 
+    @property
+    def embedding_size(self) -> int | None:
+        """Length E of `Classification.embedding`; None for a model without one."""
+        name = DEFAULT_MODEL if self.model == "auto" else self.model
+        return self.network(name).card.embedding_size
+
     def warm_up(self) -> None:
         """Load the network now and run it once, so that the first answer comes at full speed.
 

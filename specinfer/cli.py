@@ -72,12 +72,21 @@ Examples:
   specinfer classify spec.fits
   specinfer classify --json 'night/*.fits' > night.jsonl
   specinfer classify night/ --output night.csv --plot pictures/
+  specinfer classify night/ -o night.jsonl --embedding night.npy
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
 
 \b
 Formats:
 {_indented(FORMAT_NAMES)}
+
+\b
+Flags of an answer:
+  LOW_SNR, LITTLE_COVERAGE  less signal or wavelength range than the model wants
+  Z_AMBIGUOUS               no clear mode of p(z); the modes are in candidates
+  Z_GIVEN, Z_CONFLICT       the redshift was given; p(z) excludes it
+  NOVEL                     unlike all spectra that the model was trained on
+  HOST_DOMINATED            a transient in mostly host light
 
 \b
 Exit codes:
@@ -139,11 +148,19 @@ def classify(
             help="Write the results to FILE (.jsonl, .json or .csv) instead of a pipe.",
         ),
     ] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.npy",
+            help="Write the embeddings, one float32 row a result (NaN for failed ones).",
+        ),
+    ] = None,
     plot: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|DIR",
-            help="Draw a picture: to FILE (.png, .pdf, .svg), or one a spectrum into DIR.",
+            help="Draw a picture, with what made the answer: to FILE (.png, .pdf, .svg), or one "
+            "a spectrum into DIR.",
         ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
@@ -183,6 +200,7 @@ def classify(
             reading=ReadOptions(format=format, noise=noise, unit=unit, air=air),
             json=json,
             output=output,
+            embedding=embedding,
             plot=plot,
             top=top,
             device=device,

@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from specinfer import result
 from specinfer.classifier import Classifier
+from specinfer.cli_files import EmbeddingFile, guard_inputs
 from specinfer.cli_inputs import Target, expand, followed_files, listed_files
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
@@ -42,6 +43,7 @@ class Job:
     reading: ReadOptions
     json: bool
     output: str | None
+    embedding: str | None
     plot: str | None
     top: int
     device: str
@@ -81,8 +83,8 @@ def run(job: Job) -> int:
     loading = _Background(classifier)
     targets, total = _targets(job)
     reporter = Reporter(Progress(total, enabled=not job.quiet))
-    output = OutputFile(job.output) if job.output else None
-    sinks = _sinks(job, output)
+    files = _files(job, classifier)
+    sinks = _sinks(job, files)
     work = _Run(job, classifier, loading, sinks, reporter)
     code = 1
     try:
@@ -91,9 +93,10 @@ def run(job: Job) -> int:
         reporter.line("specinfer: interrupted; the results made so far are kept")
         code = INTERRUPTED
     except BaseException:
-        if output is not None and not output.count:
-            output.discard()
-            sinks.remove(output)
+        for file in files:
+            if not file.count:
+                file.discard()
+                sinks.remove(file)
         raise
     finally:
         reporter.finish()
@@ -245,7 +248,7 @@ class _Run:
         path = self._picture_path(answer)
         self.pictures += 1
         try:
-            plot.save(answer, path)
+            plot.save(answer, path, self.classifier.explain(answer))
         except OSError as error:
             self._trace()
             message = f"the picture {path} cannot be written: {error.strerror or error}"
@@ -309,10 +312,12 @@ def _check(job: Job) -> None:
 
 def _targets(job: Job) -> tuple[Iterator[Target | None], int | None]:
     """What to read, and how much it is (None: not known)."""
+    options = (("--output", job.output), ("--embedding", job.embedding), ("--plot", job.plot))
+    written = [(option, path) for option, path in options if path is not None]
     if job.files_from == "-":
-        return chain(expand(job.paths), _following()), None
+        return guard_inputs(chain(expand(job.paths), _following()), written), None
     listed = [] if job.files_from is None else list(listed_files(job.files_from))
-    targets = list(expand([*job.paths, *listed]))
+    targets = list(guard_inputs(expand([*job.paths, *listed]), written))
     return iter(targets), len(targets)
 
 
@@ -325,12 +330,26 @@ def _following() -> Iterator[Target | None]:
             yield from expand([path])
 
 
-def _sinks(job: Job, output: OutputFile | None) -> list[Sink]:
+def _files(job: Job, classifier: Classifier) -> list[OutputFile | EmbeddingFile]:
+    files: list[OutputFile | EmbeddingFile] = []
+    try:
+        if job.output is not None:
+            files.append(OutputFile(job.output))
+        if job.embedding is not None:
+            files.append(EmbeddingFile(job.embedding, classifier.embedding_size))
+    except BaseException:
+        for file in files:
+            file.discard()
+        raise
+    return files
+
+
+def _sinks(job: Job, files: Sequence[OutputFile | EmbeddingFile]) -> list[Sink]:
     terminal = sys.stdout.isatty()
-    # The file first: it is complete even if whoever reads standard output goes away.
-    sinks: list[Sink] = [] if output is None else [output]
-    if job.json or (output is None and not terminal):
+    # The files first: they are complete even if whoever reads standard output goes away.
+    sinks: list[Sink] = [*files]
+    if job.json or (job.output is None and not terminal):
         sinks.append(JsonLines(sys.stdout))
-    elif terminal and not (output is not None and job.quiet):
+    elif terminal and not (job.output is not None and job.quiet):
         sinks.append(Table(job.top))
     return sinks

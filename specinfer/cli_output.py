@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from specinfer.cli_files import PendingFile
 from specinfer.errors import SpecinferError, UsageError
 from specinfer.result import FIELDS, Classification
 
@@ -70,16 +69,12 @@ class Table:
     def close(self) -> None:
         """Print the rows that are left."""
         if self._rows:
-            print_table(table_header(self._top), self._rows)
+            print_table(*without_empty("Decision", table_header(self._top), self._rows))
             self._rows = []
 
 
 class OutputFile:
-    """A results file that appears complete or not at all.
-
-    Results go to a hidden file in the same folder, which takes the place of the final
-    one on `close`. Made at once, so that a folder that cannot be written to is known
-    before the work starts.
+    """A results file that appears complete or not at all (see `PendingFile`).
 
     Parameters
     ----------
@@ -101,52 +96,33 @@ class OutputFile:
                 "bad_output",
                 f"--output {path}: the name must end in {' or '.join(OUTPUT_SUFFIXES)}",
             )
-        self.path = path
-        # A link stays a link: what it points to is replaced.
-        self._target = os.path.realpath(path)
-        if os.path.isdir(self._target):
-            raise SpecinferError("not_writable", f"--output {path} is a folder; give a file name")
-        try:
-            handle, self._temporary = tempfile.mkstemp(
-                prefix=".specinfer_", suffix=".tmp", dir=os.path.dirname(self._target)
-            )
-        except OSError as error:
-            raise _not_writable(path, error) from None
-        self._stream = open(handle, "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._file = PendingFile(path, "--output")
         self._count = 0
 
     def write(self, results: Sequence[Classification]) -> None:
         """Add results."""
-        try:
+        with self._file.errors():
             for result in results:
-                self._stream.write(self._text(result))
+                self._file.stream.write(self._text(result))
                 self._count += 1
-            self._stream.flush()
-        except OSError as error:
-            raise _not_writable(self.path, error) from None
+            self._file.stream.flush()
 
     def close(self) -> None:
         """Put the file in its place."""
         try:
-            if self._kind == ".json":
-                self._stream.write("\n]\n" if self._count else "[]\n")
-            elif self._kind == ".csv" and not self._count:
-                self._stream.write(csv_line(CSV_COLUMNS))
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-            self._stream.close()
-            os.chmod(self._temporary, _usual_mode(self._target))
-            os.replace(self._temporary, self._target)
-        except OSError as error:
+            with self._file.errors():
+                if self._kind == ".json":
+                    self._file.stream.write("\n]\n" if self._count else "[]\n")
+                elif self._kind == ".csv" and not self._count:
+                    self._file.stream.write(csv_line(CSV_COLUMNS))
+        except SpecinferError:
             self.discard()
-            raise _not_writable(self.path, error) from None
+            raise
+        self._file.replace()
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        with contextlib.suppress(OSError):
-            self._stream.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary)
+        self._file.discard()
 
     @property
     def count(self) -> int:
@@ -160,24 +136,6 @@ class OutputFile:
             return (",\n" if self._count else "[\n") + result.to_json()
         header = "" if self._count else csv_line(CSV_COLUMNS)
         return header + csv_line(csv_row(result))
-
-
-def _usual_mode(path: str) -> int:
-    """Mode of the file that is replaced, or what the umask gives a new one."""
-    try:
-        return os.stat(path).st_mode & 0o777
-    except OSError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
-
-
-def _not_writable(path: str, error: OSError) -> SpecinferError:
-    return SpecinferError(
-        "not_writable",
-        f"--output {path} cannot be written ({error.strerror}); choose a folder that exists and "
-        "that you may write to",
-    )
 
 
 def _csv_columns() -> tuple[str, ...]:
@@ -203,7 +161,7 @@ def csv_row(result: Classification) -> list[str]:
         value = entries[column]
         if value is None:
             cells.append("")
-        elif column in ("flags", "prediction_set"):
+        elif column in ("flags", "prediction_set", "prediction_set_by_class"):
             cells.append(";".join(value))
         elif isinstance(value, (dict, list)):
             cells.append(json.dumps(value, allow_nan=False))
@@ -222,7 +180,18 @@ def csv_line(cells: Iterable[str]) -> str:
 def table_header(top: int) -> list[str]:
     """Column titles of the table for people."""
     header = ["Spectrum", "Class", "P", "Redshift", "Phase (d)", "S/N"]
-    return [*header, *(["Next best"] if top > 1 else []), "Flags"]
+    return [*header, *(["Next best"] if top > 1 else []), "Decision", "Flags"]
+
+
+def without_empty(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str | Text]]
+) -> tuple[list[str], list[list[str | Text]]]:
+    """A table without the column of this title, if no row has anything in it."""
+    column = header.index(title)
+    if any(str(row[column]) for row in rows):
+        return list(header), [list(row) for row in rows]
+    keep = [i for i in range(len(header)) if i != column]
+    return [header[i] for i in keep], [[row[i] for i in keep] for row in rows]
 
 
 def table_row(result: Classification, top: int) -> list[str | Text]:
@@ -237,7 +206,7 @@ def table_row(result: Classification, top: int) -> list[str | Text]:
     best = sorted(result.probabilities.items(), key=lambda item: -item[1])[1:top]
     row: list[str | Text] = [
         name,
-        Text(result.class_name or "", style="bold"),
+        Text(result.class_label, style="bold"),
         f"{result.probability:.2f}",
         with_error(result.redshift, result.redshift_err, 4),
         with_error(result.phase, result.phase_err, 0),
@@ -245,6 +214,8 @@ def table_row(result: Classification, top: int) -> list[str | Text]:
     ]
     if top > 1:
         row.append("  ".join(f"{key} {value:.2f}" for key, value in best))
+    style = "green" if result.decision == "auto" else "yellow"
+    row.append(Text(result.decision or "", style=style))
     return [*row, Text(" ".join(result.flags), style="yellow")]
 
 
@@ -269,7 +240,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> 
         table.add_column(
             title,
             justify="right" if number else "left",
-            no_wrap=number or title == "Class",
+            no_wrap=number or title in ("Class", "Decision"),
             overflow="fold",
         )
     for row in rows:

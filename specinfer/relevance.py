@@ -19,7 +19,8 @@ from specinfer import pdf
 from specinfer.features import Feature, features_of
 
 if TYPE_CHECKING:
-    from specinfer.networks.spectranet_answer import Interpreter, SpectraNetAnswer
+    from specinfer.networks.spectranet_answer import SpectraNetAnswer
+    from specinfer.networks.spectranet_outputs import Interpreter
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard, check_metadata, read_model
-from specinfer.networks.spectranet_answer import (
-    Candidate,
-    Interpreter,
-    SpectraNetAnswer,
-    keep_possible,
-    possible_redshifts,
-)
+from specinfer.networks.spectranet_answer import Candidate, SpectraNetAnswer
+from specinfer.networks.spectranet_outputs import Interpreter, keep_possible, possible_redshifts
 from specinfer.preprocess import Prepared, Preprocessing, prepare
 from specinfer.relevance import Relevance, explain
 from specinfer.spectrum import Spectrum
