@@ -20,7 +20,7 @@ from specinfer.pdf import softmax
 from training.architectures.served import Served
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
-from training.config import Recipe, read_recipe, resolve
+from training.config import Recipe, resolve
 from training.evaluation.observe import draw_by_object, trial_redshifts
 from training.fits import (
     binned_nll,
@@ -34,7 +34,7 @@ from training.fits import (
 )
 from training.novelty import fit_novelty, score
 from training.predict import Outputs, predict
-from training.run import SERVED, load_members, make_batches, run_name, usable_rows
+from training.run import SERVED, load_members, make_batches, read_run, run_name, usable_rows
 from training.simulate.draw import Batch, RowSampler, host_rows, redshift_limits, to_batch
 from training.simulate.instruments import sedm
 from training.simulate.transients import Simulator
@@ -138,7 +138,6 @@ def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) ->
     logits = {
         name: np.asarray(answer[f"{name}_logits"], dtype=np.float64)
         for name in ("class", "redshift", "phase", "subtype")
-        if f"{name}_logits" in answer
     }
     weight, bins = known.weight, recipe.redshift_bins
     possible = possible_redshifts(CLASSES, redshift_limits(bins.step), bins.centres)
@@ -160,10 +159,12 @@ def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) ->
             weight[phased],
         ),
     }  # fmt: skip
-    if "subtype" in logits:
+    if typed.any():
         losses["subtype"] = lambda t: class_nll(
             logits["subtype"][typed], known.subtype[typed], t, weight[typed]
         )
+    else:
+        temperature["subtype"] = 1.0
     for name, loss in track(losses.items(), "fitting", console=Console(stderr=True)):
         temperature[name] = fit_temperature(loss)
     p_class = softmax(logits["class"], temperature["class"])
@@ -265,7 +266,7 @@ def main(
     """
     console = Console(stderr=True)
     first = runs[0]
-    recipe = read_recipe(first / "recipe.toml")
+    recipe = read_run(first)
     served = load_members(runs)
     library = Library.load(resolve(recipe.data.library))
     device = torch.device("cpu")

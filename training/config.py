@@ -11,6 +11,7 @@ from specinfer.models import Bins
 from specinfer.preprocess import Preprocessing
 from training.architectures import CONFIGS, NetworkConfig
 from training.architectures.spectranet import SpectraNetConfig
+from training.archive.labels import CLASSES
 from training.paths import ROOT
 from training.simulate.transients import Conditions
 
@@ -56,6 +57,13 @@ class DataConfig:
     sedm_depth: bool = False
     left_out: tuple[str, ...] = ()
     object_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.left_out) - set(CLASSES))
+        if unknown:
+            raise ValueError(f"left_out: {unknown} are no classes; those are {list(CLASSES)}")
+        if not 0.0 < self.object_share <= 1.0:
+            raise ValueError(f"object_share {self.object_share} is not between 0 and 1")
 
 
 @dataclass(frozen=True)

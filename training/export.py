@@ -15,6 +15,7 @@ import onnx
 import torch
 import typer
 from numpy.typing import NDArray
+from onnxscript import optimizer
 from rich.console import Console
 
 from training.architectures import architecture_name, count_parameters
@@ -24,7 +25,7 @@ from training.archive.labels import CLASSES, IA_SUBTYPES, PHASE_CLASSES
 from training.archive.library import Library, library_hash
 from training.archive.split import PARTS, read_split, rows_of
 from training.card import commit, write_card
-from training.config import Recipe, read_recipe, resolve
+from training.config import Recipe, resolve
 from training.parity import (
     LARGEST_DIFFERENCE,
     largest_difference,
@@ -32,7 +33,7 @@ from training.parity import (
     run_torch,
 )
 from training.paths import ROOT
-from training.run import load_members, make_batches, run_name, stages_of
+from training.run import load_members, make_batches, read_run, run_name, stages_of
 from training.simulate.draw import largest_redshift, redshift_limits
 from training.stream import VALIDATION, step_rng
 
@@ -43,6 +44,8 @@ OPSET = 18
 # networks were not trained: results carry a flag.
 FLAGS = {"low_snr": 2.0, "min_coverage": 0.25}
 N_GOLDEN = 8
+# Constants of at most so many numbers, the shapes of things, are folded into the graph.
+_FOLDED = 4
 
 CITATIONS = (
     "Open Supernova and TDE Catalogs: Guillochon et al. 2017, ApJ 835, 64",
@@ -89,8 +92,12 @@ def to_onnx(network: Served) -> onnx.ModelProto:
             dynamo=True,
             external_data=False,
             verbose=False,
+            optimize=False,
         )
     assert program is not None
+    # Parameters stay as they are, under their names, so that they can be read back; what
+    # follows from them alone (the transforms of templates) onnxruntime computes on loading.
+    optimizer.optimize(program.model, input_size_limit=_FOLDED)
     model = program.model_proto
     # What the exporter says about source files of this machine is nobody's business.
     del model.metadata_props[:]
@@ -244,7 +251,7 @@ def main(
     Example: python -m training.export runs/spectranet
     """
     console = Console(stderr=True)
-    recipe = read_recipe(runs[0] / "recipe.toml")
+    recipe = read_run(runs[0])
     library = Library.load(resolve(recipe.data.library))
     trained = load_members(runs)
     network = fuse(trained)

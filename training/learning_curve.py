@@ -18,9 +18,9 @@ from rich.console import Console
 from training.archive.labels import CLASSES, THREE_WAY
 from training.archive.library import Library
 from training.compare import answers, load_entry, observe, score
-from training.config import read_recipe, resolve
+from training.config import resolve
 from training.paths import ROOT
-from training.run import usable_rows
+from training.run import read_run, usable_rows
 
 app = typer.Typer(add_completion=False)
 
@@ -35,7 +35,7 @@ _LABELS = {
 
 def training_objects(run: Path) -> int:
     """Number of supernovae that a run was trained on."""
-    recipe = read_recipe(run / "recipe.toml")
+    recipe = read_run(run)
     library = Library.load(resolve(recipe.data.library))
     rows = usable_rows(recipe, library, "train")
     supernova = np.isin(library.label[rows], [CLASSES.index(name) for name in THREE_WAY])

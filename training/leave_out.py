@@ -15,13 +15,13 @@ from rich.console import Console
 from training.archive.labels import CLASSES
 from training.archive.library import Library
 from training.calibrate import NOVELTY_RATE, Known, class_embeddings, sedm_batches
-from training.config import read_recipe, resolve
+from training.config import resolve
 from training.evaluation.detection import auc
 from training.evaluation.intervals import Resampler
 from training.fits import weighted_quantile
 from training.novelty import fit_novelty, score
 from training.predict import predict
-from training.run import load_members
+from training.run import load_members, read_run
 from training.stream import CALIBRATION, VALIDATION
 
 app = typer.Typer(add_completion=False)
@@ -49,7 +49,7 @@ def try_class(run: Path, library: Library, name: str, batches: int) -> dict[str,
     dict
         ``flagged`` as [value, low, high] with a 95 % interval over objects, ``auc``, counts.
     """
-    recipe = read_recipe(run / "recipe.toml")
+    recipe = read_run(run)
     served = load_members([run])
     device = torch.device("cpu")
     label, embedding = class_embeddings(served, recipe, library, batches, device)
@@ -94,7 +94,7 @@ def main(
     console = Console(stderr=True)
     figures = []
     for run in runs:
-        recipe = read_recipe(run / "recipe.toml")
+        recipe = read_run(run)
         if not recipe.data.left_out:
             raise SystemExit(f"{run}: its recipe leaves no class out ([data] left_out)")
         library = Library.load(resolve(recipe.data.library))

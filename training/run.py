@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,41 @@ from training.simulate.draw import BatchMaker, host_rows
 
 CHECKPOINT = "checkpoint.pt"
 SERVED = "served.pt"
+# What the command line changed of the recipe.
+OPTIONS = "options.json"
 
 
 # Not an observed object but a model fitted to SN 1999em, which is in the training part.
 NOT_OBSERVED = ("theory99em",)
+
+
+def with_options(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    """A recipe with what the command line changed: seed, steps, left_out, object_share."""
+    training = {key: options[key] for key in ("seed", "steps") if key in options}
+    data = {key: options[key] for key in ("left_out", "object_share") if key in options}
+    if "left_out" in data:
+        data["left_out"] = tuple(data["left_out"])
+    return replace(
+        recipe,
+        training=replace(recipe.training, **training),
+        data=replace(recipe.data, **data),
+    )
+
+
+def read_run(folder: Path) -> Recipe:
+    """The recipe of a run, with the options that it was started with.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds no run.
+    """
+    path = folder / "recipe.toml"
+    if not path.is_file():
+        raise SystemExit(f"{folder} holds no run: train first (python -m training.train)")
+    options = folder / OPTIONS
+    changed = json.loads(options.read_text()) if options.is_file() else {}
+    return with_options(read_recipe(path), changed)
 
 
 def usable_rows(recipe: Recipe, library: Library, part: str) -> NDArray[np.intp]:
@@ -107,7 +139,7 @@ def load_members(folders: Sequence[Path]) -> Served:
     SystemExit
         If the runs are of different shapes, or one has no checkpoint yet.
     """
-    recipes = [read_recipe(folder / "recipe.toml") for folder in folders]
+    recipes = [read_run(folder) for folder in folders]
     if any(recipe.network != recipes[0].network for recipe in recipes):
         raise SystemExit("the members must be networks of one shape; these recipes differ")
     served = Served([load_average(*pair) for pair in zip(folders, recipes, strict=True)])
@@ -129,12 +161,12 @@ def run_name(folder: Path) -> str:
 
 def stages_of(folder: Path) -> list[dict[str, Any]]:
     """The runs behind a run, first one first: each with recipe, steps, seconds and seed."""
-    recipe = read_recipe(folder / "recipe.toml")
+    recipe = read_run(folder)
     earlier = recipe.training.start_from
     state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
     stage = {
         "recipe": f"training/configs/{recipe.name}.toml",
-        "seed": json.loads((folder / "seed.json").read_text())["seed"],
+        "seed": recipe.training.seed,
         "steps": state["step"],
         "seconds": round(state["seconds"]),
     }

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +32,14 @@ from training.losses import (
 )
 from training.paths import ROOT
 from training.predict import predict
-from training.run import CHECKPOINT, load_average, make_batches, usable_rows
+from training.run import (
+    CHECKPOINT,
+    OPTIONS,
+    load_average,
+    make_batches,
+    usable_rows,
+    with_options,
+)
 from training.simulate.draw import Batch
 from training.stream import VALIDATION, step_rng, stream
 
@@ -241,6 +248,13 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Run folder (default runs/NAME).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of PyTorch.")] = 2,
     seed: Annotated[int | None, typer.Option(help="Another seed than the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Other steps than the recipe's.")] = None,
+    left_out: Annotated[
+        list[str] | None, typer.Option(help="A class that is not shown (may be repeated).")
+    ] = None,
+    object_share: Annotated[
+        float | None, typer.Option(help="Share of the training objects that is used.")
+    ] = None,
     stop_after: Annotated[
         float | None, typer.Option(help="Stop (resumably) after this many minutes.")
     ] = None,
@@ -250,8 +264,14 @@ def main(
     Example: python -m training.train training/configs/spectranet.toml
     """
     recipe = read_recipe(config)
-    if seed is not None:
-        recipe = replace(recipe, training=replace(recipe.training, seed=seed))
+    given = {
+        "seed": seed, "steps": steps, "left_out": left_out, "object_share": object_share
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None and value != []}
+    try:
+        recipe = with_options(recipe, options)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     folder = output or ROOT / "runs" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
@@ -264,12 +284,11 @@ def main(
     kept = folder / "recipe.toml"
     if kept.is_file() and kept.read_text() != recipe.text:
         raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
-    kept_seed = folder / "seed.json"
-    chosen = {"seed": recipe.training.seed}
-    if kept_seed.is_file() and json.loads(kept_seed.read_text()) != chosen:
-        raise SystemExit(f"{folder} holds a run of another seed; give another --output")
+    kept_options = folder / OPTIONS
+    if kept_options.is_file() and json.loads(kept_options.read_text()) != options:
+        raise SystemExit(f"{folder} holds a run with other options; give another --output")
     kept.write_text(recipe.text)
-    kept_seed.write_text(json.dumps(chosen))
+    kept_options.write_text(json.dumps(options))
 
     run = Run(recipe, folder, device, class_weights(recipe, library))
     validation = validation_batches(recipe, library)
@@ -279,20 +298,22 @@ def main(
         f"step {run.step} of {recipe.training.steps}, "
         f"settings {asdict(recipe.training)}"
     )
-    steps = recipe.training.steps
+    last_step = recipe.training.steps
     started = time.monotonic() - run.seconds
     session = time.monotonic()
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(), console=console,
     ) as bar:  # fmt: skip
-        task = bar.add_task("training", total=steps, completed=run.step)
-        batches = stream(maker, recipe.training.batch_size, recipe.training.seed, run.step, steps)
+        task = bar.add_task("training", total=last_step, completed=run.step)
+        batches = stream(
+            maker, recipe.training.batch_size, recipe.training.seed, run.step, last_step
+        )
         for batch in batches:
             row: dict[str, Any] = run.update(batch)
             run.seconds = time.monotonic() - started
             bar.update(task, completed=run.step, description=f"loss {row['loss']:.3f}")
-            last = run.step == steps
+            last = run.step == last_step
             due = stop_after is not None and time.monotonic() - session > 60 * stop_after
             if run.step % recipe.training.validate_every == 0 or last:
                 row |= validate(run, validation)

@@ -45,14 +45,16 @@ split = {split}
 contradicted = ""
 
 [network]
+architecture = "aligned"
 n_pixels = 256
 n_redshift = 160
 n_shifts = 40
-widths = [6, 8, 8, 8, 12]
+widths = [6, 8, 8, 12]
 stem_kernels = [3, 5, 9]
 kernel = 3
 n_features = 4
 n_templates = 5
+n_evidence = 6
 template_length = 80
 embedding = 16
 dropout = {dropout}

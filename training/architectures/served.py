@@ -38,11 +38,8 @@ class Novelty(nn.Module):
         """Score of each row, (batch, 1)."""
         # `means` and `centre` are already whitened.
         near = embedding @ self.within
-        distance = (
-            (near**2).sum(dim=1, keepdim=True)
-            - 2.0 * near @ self.means.T
-            + (self.means**2).sum(dim=1)
-        )
+        # Differences first: sums of squares of large numbers would leave no digits.
+        distance = ((near.unsqueeze(1) - self.means) ** 2).sum(dim=2)
         common = ((embedding @ self.overall - self.centre) ** 2).sum(dim=1, keepdim=True)
         return (distance.amin(dim=1, keepdim=True) - common) / embedding.shape[1]
 
