@@ -17,6 +17,8 @@ from specinfer.preprocess import Preprocessing
 
 CLASSES = ["SN Ia", "SN II", "galaxy", "star"]
 SIZES = {"class_logits": 4, "redshift_logits": 200, "phase_logits": 30, "embedding": 8}
+EXTRA_SIZES = {"subtype_logits": 5, "host_logit": 1, "novelty": 1}
+SUBTYPES = ["normal", "91T", "91bg", "02cx", "CSM"]
 N_PIXELS = 1024
 
 
@@ -53,18 +55,52 @@ def make_card(**changes: Any) -> dict[str, Any]:
     return card | changes
 
 
-def make_graph(metadata: dict[str, str], sizes: dict[str, int] | None = None) -> bytes:
-    """One random linear layer an output, on the flattened input."""
+def make_trust_card(**changes: Any) -> dict[str, Any]:
+    """A card with every optional block; changes to ``calibration`` are merged into it."""
+    card = make_card()
+    sizes = SIZES | EXTRA_SIZES
+    calibration = card["calibration"] | {
+        "subtype_temperature": 1.2,
+        "redshift_levels": {"68": 0.75, "95": 0.97},
+        "phase_levels": {"68": 0.6, "95": 0.9},
+        "prediction_set": {
+            "coverage": 0.9,
+            "threshold": 0.2,
+            "by_class": {"SN Ia": 0.3, "SN II": 0.1, "galaxy": 0.25},
+        },
+    }
+    card |= {
+        "outputs": [{"name": name, "shape": ["batch", size]} for name, size in sizes.items()],
+        "subtypes": {"SN Ia": SUBTYPES},
+        "novelty": {"threshold": 1e6, "false_alarm_rate": 0.01},
+        "host": {"dominated": 0.5},
+        "redshift_conflict": {"level": 0.997},
+        "decisions": [{"class": "SN Ia", "threshold": 0.6, "false_positive_rate": 0.005}],
+    }
+    calibration |= changes.pop("calibration", {})
+    return card | {"calibration": calibration} | changes
+
+
+def make_graph(
+    metadata: dict[str, str],
+    sizes: dict[str, int] | None = None,
+    weights: dict[str, Any] | None = None,
+) -> bytes:
+    """One random linear layer an output, on the flattened input.
+
+    `weights` takes the place of a random matrix, shape (2 * N_PIXELS, size).
+    """
     sizes = sizes or SIZES
     rng = np.random.default_rng(5)
     nodes = [helper.make_node("Flatten", ["spectrum"], ["flat"], axis=1)]
-    weights = []
+    given, matrices = weights or {}, []
     for name, size in sizes.items():
         # A smooth random layer answers to broad features rather than to the noise alone.
         # Its p(z) has one clear mode.
         scale = 1.0 if name == "redshift_logits" else 0.05
         matrix = rng.normal(size=(2 * N_PIXELS, size)).astype(np.float32) * scale
-        weights.append(numpy_helper.from_array(matrix, name + "_w"))
+        matrix = np.asarray(given.get(name, matrix), dtype=np.float32)
+        matrices.append(numpy_helper.from_array(matrix, name + "_w"))
         nodes.append(helper.make_node("MatMul", ["flat", name + "_w"], [name]))
     graph = helper.make_graph(
         nodes,
@@ -74,7 +110,7 @@ def make_graph(metadata: dict[str, str], sizes: dict[str, int] | None = None) ->
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
             for name, size in sizes.items()
         ],
-        weights,
+        matrices,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(model, metadata)
@@ -82,15 +118,33 @@ def make_graph(metadata: dict[str, str], sizes: dict[str, int] | None = None) ->
     return model.SerializeToString()
 
 
-def write_model(root: Path, folder: str = "spectranet", **changes: Any) -> Path:
-    """Write a model folder under `root`; its path."""
-    card = make_card(**changes)
+def write_model(
+    root: Path,
+    folder: str = "spectranet",
+    *,
+    trust: bool = False,
+    weights: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a model folder under `root`; its path.
+
+    Parameters
+    ----------
+    root, folder
+    trust : bool
+        With the outputs and blocks of `make_trust_card`.
+    weights : dict of ndarray
+        See `make_graph`.
+    **changes
+        Of the card.
+    """
+    card = make_trust_card(**changes) if trust else make_card(**changes)
     metadata = {
         "name": card["name"],
         "version": card["version"],
         "card_sha256": card_fingerprint(card),
     }
-    content = make_graph(metadata)
+    content = make_graph(metadata, SIZES | EXTRA_SIZES if trust else SIZES, weights)
     card["sha256"] = hashlib.sha256(content).hexdigest()
     path = root / folder
     path.mkdir(parents=True)
