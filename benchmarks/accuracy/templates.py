@@ -25,11 +25,12 @@ from training.archive.correlation import (
 )
 from training.archive.labels import CLASSES
 from training.archive.library import Library
+from training.simulate.draw import SEDM_Z_MAX
 
 FloatArray = NDArray[np.float64]
 
 # Templates of each class, and of all others.
-PER_CLASS, PER_OTHER_CLASS = {"SN Ia": 200}, 80
+PER_CLASS, PER_OTHER_CLASS = {"SN Ia": 400}, 80
 # The best templates that vote.
 VOTES = 10
 # Redshifts of the winning class within this of its best template are averaged.
@@ -38,9 +39,10 @@ _AGREE = 0.03
 _FIRST_WAVELENGTH = 1700.0
 _FIRST = int(np.searchsorted(EDGES, _FIRST_WAVELENGTH))
 _LENGTH = 1024
-# Peaks lie between these shifts in pixels; the correlation is known a little beyond.
+# Peaks lie between these shifts in pixels. The correlation is known so far beyond that its
+# scatter is that of chance: in a window as narrow as the features it is the peak's own.
 _PEAKS = (-3, 280)
-_MARGIN = 24
+_MARGIN = 100
 _SMOOTHING = 0.004
 
 
@@ -79,6 +81,12 @@ class TemplateClassifier:
         self._bank = Bank(patterns, (_PEAKS[0] - _MARGIN, _PEAKS[1] + _MARGIN), _LENGTH)
         self._label = library.label[self.rows]
         self._phase = library.phase[self.rows]
+        # The network, too, knows what a 1.5-m telescope sees of a class.
+        top = np.array([largest_on_sedm(CLASSES[label]) for label in self._label])
+        last = np.ceil(np.log1p(top) / STEP).astype(int) + 2
+        self._allowed = (self._bank.shifts >= _PEAKS[0]) & (
+            self._bank.shifts <= np.minimum(last, _PEAKS[1])[:, None]
+        )
 
     def predict(self, spectra: Sequence[Spectrum]) -> list[TemplateAnswer]:
         """One answer a spectrum, whatever its best rlap is."""
@@ -114,8 +122,7 @@ class TemplateClassifier:
         """rlap and ln(1+z) of every template's highest peak."""
         value, overlap = self._bank.correlate(flat)
         shifts = self._bank.shifts
-        allowed = (shifts >= _PEAKS[0]) & (shifts <= _PEAKS[1])
-        trimmed = np.where(allowed & (overlap >= MIN_OVERLAP), value, -1.0)
+        trimmed = np.where(self._allowed & (overlap >= MIN_OVERLAP), value, -1.0)
         each = np.arange(len(value))
         peak = trimmed.argmax(axis=1)
         height = trimmed[each, peak]
@@ -131,6 +138,11 @@ class TemplateClassifier:
         part = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, 1.0), 0.0)
         log1z = (shifts[peak] + np.clip(part, -0.5, 0.5)) * STEP
         return ratio * overlap[each, peak], log1z
+
+
+def largest_on_sedm(name: str) -> float:
+    """The largest redshift at which the SEDM sees a class (`training.simulate.draw`)."""
+    return 0.0 if name in ("Star", "CV") else SEDM_Z_MAX.get(name, 0.25)
 
 
 def choose_rows(library: Library, rows: NDArray[np.intp], seed: int = 0) -> NDArray[np.intp]:
