@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.architectures.correlate import ShiftCorrelation
-from training.architectures.fuse import fold, fold_branches
+from training.architectures.fuse import as_image, fold, fold_branches
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,20 @@ class AlignedNet(nn.Module):
         self.phase = nn.Sequential(
             nn.Linear(config.embedding, 128), nn.ReLU(), nn.Linear(128, config.n_phase)
         )
+        # Set by `fold`: the trunk then runs over images of height one.
+        self.folded = False
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor, ...]:
         config = self.config
-        x = F.relu(self.stem_norm(torch.cat([branch(spectrum) for branch in self.stem], dim=1)))
+        x = spectrum.unsqueeze(2) if self.folded else spectrum
+        x = F.relu(self.stem_norm(torch.cat([branch(x) for branch in self.stem], dim=1)))
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
+        if self.folded:
+            maps = [m.squeeze(2) for m in maps]
+        x = maps[-1]
         looked = self.look(
             torch.cat([x.mean(dim=2), x.amax(dim=2), F.relu(self.squeeze(x)).flatten(1)], dim=1)
         )
@@ -188,9 +194,12 @@ class AlignedNet(nn.Module):
         """Fold the normalisation layers away; see `training.architectures.fuse`."""
         fold_branches(self.stem, self.stem_norm)
         self.stem_norm = nn.Identity()  # type: ignore[assignment]
+        self.stem = nn.ModuleList(as_image(branch) for branch in self.stem)  # type: ignore[arg-type]
         for stage in self.stages:
             for conv, norm in (("down", "norm0"), ("conv1", "norm1"), ("conv2", "norm2")):
                 if getattr(stage, conv) is not None:
                     fold(getattr(stage, conv), getattr(stage, norm))
                     setattr(stage, norm, nn.Identity())
+                    setattr(stage, conv, as_image(getattr(stage, conv)))
+        self.folded = True
         self.correlate.as_products = True

@@ -58,3 +58,24 @@ def fold_branches(branches: nn.ModuleList, norm: nn.BatchNorm1d) -> None:
         assert isinstance(branch, nn.Conv1d)
         fold(branch, norm, slice(start, start + branch.out_channels))
         start += branch.out_channels
+
+
+def as_image(conv: nn.Conv1d) -> nn.Conv2d:
+    """The same convolution over an image of height one.
+
+    onnxruntime lays out the channels of two-dimensional convolutions for the CPU's vectors,
+    and runs them an eighth to a quarter faster than one-dimensional ones.
+    """
+    image = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        (1, conv.kernel_size[0]),
+        stride=(1, conv.stride[0]),
+        padding=(0, int(conv.padding[0])),
+    )
+    assert conv.bias is not None
+    assert image.bias is not None
+    with torch.no_grad():
+        image.weight.copy_(conv.weight.unsqueeze(2))
+        image.bias.copy_(conv.bias)
+    return image
