@@ -47,8 +47,10 @@ def draw_relevance(relevance: Relevance, ax: Axes) -> None:
     )
     for _, place in shown:
         ax.axvline(place, color=_NAMES, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.6, ymax=0.74)
-    # As wide as the longest of them, as a part of the picture's width.
-    distance = 0.015 + 0.0058 * max((len(name) for name, _ in shown), default=0)
+    # Names get the room of the longest: inches a character, of the width of the axes.
+    longest = max((len(name) for name, _ in shown), default=0)
+    width = ax.get_window_extent().width / ax.figure.dpi
+    distance = (0.15 + 0.062 * longest) / width
     draw_labels(
         ax,
         shown,
@@ -133,7 +135,6 @@ def draw_redshift(answer: SpectraNetAnswer, ax: Axes) -> None:
         color=MARK,
         linewidth=1.0,
         linestyle=(0, (5, 2)) if given else "solid",
-        label=f"given: {answer.redshift:.4f}" if given else None,
     )
     # What holds all but a hundredth of the probability, and the estimate.
     total = np.cumsum(answer.redshift_pdf)

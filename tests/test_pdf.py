@@ -14,6 +14,7 @@ from specinfer.pdf import (
     central_interval,
     central_mass,
     highest_density_mass,
+    log_odds,
     mean_and_sigma,
     modes,
     point_estimate,
@@ -49,6 +50,15 @@ def test_softmax_temperature_divides_the_logits() -> None:
     np.testing.assert_allclose(p.sum(axis=-1), 1.0)
     ratio = np.log(p[:, 0] / p[:, 1])
     np.testing.assert_allclose(ratio, (logits[:, 0] - logits[:, 1]) / 2.5, rtol=1e-6)
+
+
+def test_log_odds_are_those_of_the_probabilities() -> None:
+    logits = np.random.default_rng(2).normal(size=(3, 2, 6))
+    p = softmax(logits, 1.7)[..., 4]
+    np.testing.assert_allclose(log_odds(logits, 4, 1.7), np.log(p / (1.0 - p)), rtol=1e-9)
+    # Where p rounds to 1, its log-odds are still known.
+    np.testing.assert_allclose(log_odds([900.0, 0.0, 0.0], 0), 900.0 - np.log(2.0))
+    np.testing.assert_allclose(log_odds([900.0, 0.0, 0.0], 1), -900.0)
 
 
 def test_softmax_of_huge_logits_is_finite() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_model import CLASSES, fake_spectrum
+from tiny_model import CLASSES, N_PIXELS, fake_spectrum, write_model
 
 from specinfer import Classification, Classifier, ReadError, SpecinferError, plot
 from specinfer.lines import lines_of
@@ -66,6 +66,68 @@ def test_labels_do_not_overlap(result: Classification) -> None:
     assert boxes
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("redshift", [None, 0.1])
+def test_relevance_stands_below_the_spectrum(tiny: Path, redshift: float | None) -> None:
+    """Its panel and the network's are aligned with the spectrum; its names keep apart."""
+    from matplotlib.text import Text
+
+    classifier = Classifier(device="cpu", threads=1)
+    result = classifier.classify(fake_spectrum(3), redshift)
+    relevance = classifier.explain(result)
+    figure = result.plot(relevance=relevance)
+    assert len(figure.axes) == 5
+    top, strip, middle = figure.axes[:3]
+    assert strip.get_xlim() == top.get_xlim()
+    rest = 1.0 + (redshift or 0.0)
+    assert np.array(middle.get_xlim()) * rest == pytest.approx(top.get_xlim())
+    assert "relevance" in strip.get_ylabel()
+    left, right = top.get_xlim()
+    shown = {peak.name for peak in relevance.peaks if left < peak.wavelength < right}
+    assert {text.get_text() for text in strip.texts} == shown
+    assert shown
+    figure.canvas.draw()
+    # Of the names alone: an annotation's own box holds its line, too.
+    boxes = [Text.get_window_extent(text) for text in strip.texts]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_long_names_side_by_side_do_not_overlap() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    from specinfer.plot_panels import draw_relevance
+    from specinfer.relevance import Peak, Relevance
+
+    names = ["[O I] 6300, 6364", "[Ca II] 7291, 7324", "N III 4640 (Bowen)", "Si II 6355", "Hβ"]
+    x = np.linspace(3800.0, 9200.0, 900)
+    peaks = tuple(Peak(name, 6000.0 + 20.0 * i, 1.0) for i, name in enumerate(names))
+    figure = Figure(figsize=(11.0, 2.0))
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlim(3800.0, 9200.0)
+    draw_relevance(Relevance("SN Ib", x, np.sin(x / 300.0), None, peaks), axes)
+    figure.canvas.draw()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert len(boxes) == 5
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_a_denied_redshift_is_shown_with_p_of_z(tmp_path: Path) -> None:
+    redshift = np.zeros((2 * N_PIXELS, 200))
+    redshift[N_PIXELS:, 20:24] = 0.05
+    folder = write_model(tmp_path, trust=True, weights={"redshift_logits": redshift})
+    result = Classifier(str(folder), device="cpu", threads=1).classify(fake_spectrum(3), 0.3)
+    figure = plot.make_figure(result)
+    panel = figure.axes[3]
+    assert "excluded" in panel.get_title()
+    low, high = panel.get_xlim()
+    assert low < 0.043 < 0.3 < high
+    assert "review" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("redshift", [0.0, 0.01, 0.05, 0.1, 0.3])
