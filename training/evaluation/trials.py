@@ -157,7 +157,9 @@ def _columns(answers: Sequence[Any]) -> dict[str, Any]:
 
     def subtypes(answer: Any) -> list[float]:
         given = getattr(answer, "subtype_probabilities", None)
-        return list(given.values()) if given else [np.nan] * len(IA_SUBTYPES)
+        # Given for the answered class alone: where that is no SN Ia there are none of its.
+        fits = given is not None and len(given) == len(IA_SUBTYPES)
+        return list(given.values()) if fits else [np.nan] * len(IA_SUBTYPES)
 
     def members(answer: Any) -> list[float]:
         given = getattr(answer, "prediction_set_by_class", None)
