@@ -75,17 +75,10 @@ class SpectraNet:
         ReadError
             ``out_of_range`` if nothing of it falls on the grid; ``bad_redshift``.
         """
-        if redshift is not None:
-            spectrum = spectrum.to_rest_frame(redshift)
-        prepared = prepare(spectrum.wavelength, spectrum.flux, spectrum.ivar, self.config)
-        if not prepared.valid.any():
-            raise ReadError(
-                "out_of_range",
-                f"no usable pixel of {spectrum.wavelength[0]:.0f}-{spectrum.wavelength[-1]:.0f} A "
-                f"falls on the grid of {self.card.label} "
-                f"({self.config.wavelength_min:.0f}-{self.config.wavelength_max:.0f} A)",
-            )
-        return prepared
+        outcome = self._prepare_many([spectrum], [redshift])[0]
+        if isinstance(outcome, ReadError):
+            raise outcome
+        return outcome
 
     def predict(
         self,
@@ -169,20 +162,25 @@ class SpectraNet:
     def _predict_batch(
         self, spectra: Sequence[Spectrum], redshifts: Sequence[float | None]
     ) -> list[SpectraNetAnswer | ReadError]:
+        blind = self._blind_rows(redshifts)
+        made = self._prepare_many(
+            [*spectra, *(spectra[i] for i in blind)], [*redshifts, *(None for _ in blind)]
+        )
+        own, as_observed = made[: len(spectra)], dict(zip(blind, made[len(spectra) :], strict=True))
         outcomes: list[_Row | ReadError] = []
         inputs: list[NDArray[np.float32]] = []
-        for spectrum, redshift in zip(spectra, redshifts, strict=True):
-            try:
-                prepared = self.prepare(spectrum, redshift)
-            except ReadError as error:
-                outcomes.append(error)
+        for index, prepared in enumerate(own):
+            if isinstance(prepared, ReadError):
+                outcomes.append(prepared)
                 continue
-            own = len(inputs)
+            place, blind_place = len(inputs), None
             inputs.append(prepared.input)
-            blind = self._blind_input(spectrum, redshift)
-            if blind is not None:
-                inputs.append(blind)
-            outcomes.append(_Row(prepared, own, None if blind is None else own + 1))
+            observed = as_observed.get(index)
+            # Where it cannot be prepared as observed there is nothing to check.
+            if isinstance(observed, Prepared):
+                blind_place = len(inputs)
+                inputs.append(observed.input)
+            outcomes.append(_Row(prepared, place, blind_place))
         # A model that cannot be used is said even where no spectrum can.
         _ = self.checked_session
         numbers = self.interpreter.numbers(self.run(np.stack(inputs))) if inputs else []
@@ -200,16 +198,44 @@ class SpectraNet:
             for row, spectrum, redshift in zip(outcomes, spectra, redshifts, strict=True)
         ]
 
-    def _blind_input(
-        self, spectrum: Spectrum, redshift: float | None
-    ) -> NDArray[np.float32] | None:
-        """The spectrum as observed, where a given redshift is to be checked and can be."""
-        if redshift is None or self.card.trust.conflict_level is None:
-            return None
-        try:
-            return self.prepare(spectrum).input
-        except ReadError:
-            return None
+    def _blind_rows(self, redshifts: Sequence[float | None]) -> list[int]:
+        """Spectra whose given redshift is to be checked against what they say themselves."""
+        if self.card.trust.conflict_level is None:
+            return []
+        return [index for index, redshift in enumerate(redshifts) if redshift is not None]
+
+    def _prepare_many(
+        self, spectra: Sequence[Spectrum], redshifts: Sequence[float | None]
+    ) -> list[Prepared | ReadError]:
+        """As `prepare`, with spectra on one axis prepared together: a third of the time."""
+        outcomes: list[Prepared | ReadError | None] = [None] * len(spectra)
+        axes: dict[bytes, list[tuple[int, Spectrum]]] = {}
+        for index, (spectrum, redshift) in enumerate(zip(spectra, redshifts, strict=True)):
+            try:
+                moved = spectrum if redshift is None else spectrum.to_rest_frame(redshift)
+            except ReadError as error:
+                outcomes[index] = error
+                continue
+            axes.setdefault(moved.wavelength.tobytes(), []).append((index, moved))
+        for members in axes.values():
+            together = prepare(
+                members[0][1].wavelength,
+                np.stack([spectrum.flux for _, spectrum in members]),
+                np.stack([spectrum.ivar for _, spectrum in members]),
+                self.config,
+            )
+            for row, (index, spectrum) in enumerate(members):
+                one = Prepared(*(part[row] for part in together))
+                outcomes[index] = one if one.valid.any() else self._out_of_range(spectrum)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _out_of_range(self, spectrum: Spectrum) -> ReadError:
+        return ReadError(
+            "out_of_range",
+            f"no usable pixel of {spectrum.wavelength[0]:.0f}-{spectrum.wavelength[-1]:.0f} A "
+            f"falls on the grid of {self.card.label} "
+            f"({self.config.wavelength_min:.0f}-{self.config.wavelength_max:.0f} A)",
+        )
 
 
 class _Row(NamedTuple):
