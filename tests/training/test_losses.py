@@ -9,11 +9,18 @@ import pytest
 pytest.importorskip("torch", reason="losses are PyTorch's (extra 'train')")
 pytest.importorskip("pyarrow", reason="the recipe imports the library (extra 'train')")
 
+import numpy as np
 import torch
 
 from specinfer.models import Bins
 from training.config import OptimConfig
-from training.losses import binned_loss, class_loss, soft_bins
+from training.losses import (
+    balanced_weights,
+    binned_loss,
+    class_loss,
+    scalar_redshift_loss,
+    soft_bins,
+)
 
 BINS = Bins(-0.005, 0.0025, 200)
 
@@ -99,3 +106,33 @@ def test_focal_loss_weighs_easy_rows_down() -> None:
             logits, torch.tensor([0]), plain
         )
         assert float(ratio) == pytest.approx((1 - p) ** 2, rel=1e-4)
+
+
+def test_balanced_weights_are_those_of_effective_numbers() -> None:
+    """Cui et al. 2019: (1 - beta^n) / (1 - beta) objects are worth n."""
+    counts = np.array([1, 10, 1000, 0])
+    weights = balanced_weights(counts, 0.999)
+    effective = (1.0 - 0.999 ** counts[:3]) / (1.0 - 0.999)
+    expected = 3.0 / effective / (1.0 / effective).sum()
+    np.testing.assert_allclose(weights[:3].numpy(), expected, rtol=1e-5)
+    assert float(weights[3]) == 0.0
+    # The two ends: all alike, and one over the count.
+    np.testing.assert_allclose(balanced_weights(counts[:3], 0.0).numpy(), 1.0)
+    ends = balanced_weights(counts[:3], 1.0 - 1e-9).numpy()
+    np.testing.assert_allclose(ends[0] / ends[2], 1000.0, rtol=1e-3)
+
+
+def test_class_weights_multiply_the_rows_of_their_class() -> None:
+    config = OptimConfig(label_smoothing=0.0)
+    logits, label = torch.log(torch.tensor([[0.7, 0.3], [0.6, 0.4]])), torch.tensor([0, 1])
+    loss = class_loss(logits, label, config, torch.tensor([0.5, 1.5]))
+    assert float(loss) == pytest.approx(-(0.5 * math.log(0.7) + 1.5 * math.log(0.4)) / 2)
+    same = class_loss(logits, label, config, torch.ones(2))
+    torch.testing.assert_close(same, class_loss(logits, label, config))
+
+
+def test_scalar_redshift_loss_is_the_mean_squared_error_of_z() -> None:
+    z = torch.tensor([0.0, 0.1, 0.5])
+    redshift = (z + torch.tensor([0.01, -0.02, 0.0]))[:, None]
+    loss = scalar_redshift_loss(redshift, torch.log1p(z))
+    assert float(loss) == pytest.approx((1e-4 + 4e-4) / 3, rel=1e-3)
