@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from specinfer.networks.spectranet import keep_possible, possible_redshifts
-from specinfer.pdf import softmax
+from specinfer.pdf import central_mass, softmax
 from training.architectures.served import Served
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
@@ -24,7 +24,6 @@ from training.config import Recipe, resolve
 from training.evaluation.observe import draw_by_object, trial_redshifts
 from training.fits import (
     binned_nll,
-    central_mass,
     class_nll,
     decision_threshold,
     fit_temperature,
@@ -171,12 +170,12 @@ def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) ->
     supernova = known.label < len(PHASE_CLASSES)
     mass = {
         "redshift": central_mass(
-            p_redshift(temperature["redshift"])[supernova], known.log1z[supernova], bins
+            p_redshift(temperature["redshift"])[supernova], bins.centres, known.log1z[supernova]
         ),
         "phase": central_mass(
             softmax(logits["phase"][phased], temperature["phase"]),
+            recipe.phase_bins.centres,
             known.phase[phased],
-            recipe.phase_bins,
         ),
     }
     by_class = {}

@@ -104,30 +104,15 @@ def set_threshold(
     return -weighted_quantile(-score, weight, coverage)
 
 
-def central_mass(p: FloatArray, values: FloatArray, bins: Bins) -> FloatArray:
-    """Mass of the smallest central (equal-tailed) interval of each row that holds its value.
+def levels(mass: FloatArray, weight: FloatArray) -> dict[str, float]:
+    """Which central masses cover 68 % and 95 % of the values (conformal, as the sets are).
 
     Parameters
     ----------
-    p : ndarray, shape (n, size)
-        Probability a bin.
-    values : ndarray, shape (n,)
-    bins : Bins
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Between 0 (the median) and 1; the mass within a bin is spread evenly.
+    mass : ndarray, shape (n,)
+        Of `specinfer.pdf.central_mass` at the true values.
+    weight : ndarray, shape (n,)
     """
-    position = np.clip((values - bins.start) / bins.step + 0.5, 0.0, float(p.shape[1]))
-    index = np.minimum(position.astype(np.intp), p.shape[1] - 1)
-    rows = np.arange(values.size)
-    below = np.cumsum(p, axis=1)[rows, index] - p[rows, index] * (1.0 - (position - index))
-    return np.asarray(np.abs(2.0 * below - 1.0))
-
-
-def levels(mass: FloatArray, weight: FloatArray) -> dict[str, float]:
-    """Which central masses cover 68 % and 95 % of the values (conformal, as the sets are)."""
     return {
         name: round(min(weighted_quantile(mass, weight, share), 0.99999), 5)
         for name, share in (("68", 0.6827), ("95", 0.9545))
