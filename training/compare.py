@@ -311,7 +311,8 @@ def to_markdown(block: dict[str, Any]) -> str:
         lines += [
             "",
             f"{trials['n_spectra']} simulated spectra of {trials['n_objects']} {trials['part']} "
-            f"objects ({trials['kind']}; {trials['left_out']} more see too little); redshift figures and three-way accuracy are over the "
+            f"objects ({trials['kind']}; {trials['left_out']} more see too little); redshift "
+            "figures and three-way accuracy are over the "
             f"{trials['n_supernova_spectra']} of supernovae. Brackets: 95 % intervals from "
             "resampling objects. Redshift RMS without looking at a spectrum: "
             f"{rms_of['constant']:.4f} (always the median), {rms_of['class_median']:.4f} (the "
