@@ -248,6 +248,9 @@ def _make(model: bytes, name: str, device: str, threads: int, shapes: Shapes) ->
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Threads that spin while they wait take the cores from the preprocessing, and from
+    # whatever else a telescope's machine does.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:

@@ -240,6 +240,8 @@ def _between_squared(noise: FloatArray, index: NDArray[np.intp], part: FloatArra
 
 # The continuum is smooth: it is fitted on this many grid pixels at a time.
 _COARSE = 8
+# Rows of a product that BLAS makes without threads.
+_ROWS = 8
 
 
 @lru_cache(maxsize=8)
@@ -285,14 +287,25 @@ def _regress(sums: FloatArray, counts: FloatArray, config: Preprocessing) -> Flo
     # K d and K d^2 as matrices; rows are the points where the line is evaluated.
     first = kernel * distance
     second = first * distance
-    s0, s1, s2 = counts @ kernel.T, counts @ first.T, counts @ second.T
-    t0, t1 = sums @ kernel.T, sums @ first.T
+    s0, s1, s2 = _times(counts, kernel.T), _times(counts, first.T), _times(counts, second.T)
+    t0, t1 = _times(sums, kernel.T), _times(sums, first.T)
     # A little ridge turns the line into a mean where only one block is in reach.
     s2 = s2 + 1e-3 * config.continuum_width**2 * s0
     determinant = s0 * s2 - s1**2
     with np.errstate(divide="ignore", invalid="ignore"):
         coarse = np.where(determinant > 0, (s2 * t0 - s1 * t1) / determinant, 0.0)
     return _interpolate_blocks(coarse, config.n_pixels)
+
+
+def _times(rows: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Matrix product, a few rows at a time.
+
+    BLAS starts threads for larger products, and they wait for each other, and for those of
+    onnxruntime, far longer than these take.
+    """
+    flat = rows.reshape(-1, rows.shape[-1])
+    parts = [flat[start : start + _ROWS] @ matrix for start in range(0, max(len(flat), 1), _ROWS)]
+    return np.concatenate(parts).reshape((*rows.shape[:-1], matrix.shape[1]))
 
 
 def _interpolate_blocks(coarse: FloatArray, n_pixels: int) -> FloatArray:

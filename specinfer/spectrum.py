@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ class Spectrum:
         with np.errstate(divide="ignore"):
             return np.where(self.ivar > 0, 1.0 / np.sqrt(self.ivar), np.nan)
 
-    @property
+    @cached_property
     def snr(self) -> float:
         """Median signal-to-noise ratio a pixel.
 
