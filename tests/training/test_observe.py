@@ -112,3 +112,24 @@ def test_refused_spectra_are_left_out_and_a_bare_answer_will_do(observatory: Obs
     assert np.isnan(rich.days95).all()
     assert rich.in_class_set.sum() == 1.0
     assert (rich.novel[0], rich.auto[0]) == (1.0, 1.0)
+
+
+def test_trimmed_spectra_have_lost_both_ends_and_nothing_else(observatory: Observatory) -> None:
+    targets, whole = observatory.observe(BY_NAME["sedm"], 40)
+    same, trimmed = observatory.observe(BY_NAME["sedm_trimmed"], 40)
+    np.testing.assert_array_equal(targets.row, same.row)
+    np.testing.assert_array_equal(targets.redshift, same.redshift)
+    shares = []
+    for before, after in zip(whole, trimmed, strict=True):
+        kept = after.good
+        np.testing.assert_array_equal(before.flux[kept], after.flux[kept])
+        # Between its ends nothing is missing that was there.
+        first, last = np.flatnonzero(kept)[[0, -1]]
+        np.testing.assert_array_equal(before.good[first : last + 1], kept[first : last + 1])
+        seen = np.flatnonzero(before.good)
+        width = seen[-1] + 1 - seen[0]
+        shares += [(first - seen[0]) / width, (seen[-1] - last) / width]
+    # Whole pixels; a bad one beside a new end makes it a little more.
+    assert min(shares) >= 0.02 - 1 / 100
+    assert max(shares) <= 0.15 + 3 / 100
+    assert np.std(shares) > 0.02

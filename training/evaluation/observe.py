@@ -47,6 +47,9 @@ class Kind:
         What is seen, in Angstrom; None for the instrument's range, cut at random.
     by_spectrum : bool
         Every archive spectrum three times, not every object equally often.
+    trimmed : bool
+        2-15 % of what is seen is taken away at either end. The edges of an archive spectrum
+        move with its redshift; none of them is left.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Kind:
     instrument: str = "sedm"
     wavelength: tuple[float, float] | None = None
     by_spectrum: bool = False
+    trimmed: bool = False
 
 
 _SEDM = "SEDM-like, SNR 4-40, blind redshift, no host light, every object equally often"
@@ -86,7 +90,17 @@ KINDS = (
         5,
         by_spectrum=True,
     ),
+    Kind(
+        "sedm_trimmed",
+        "trimmed",
+        "the spectra of *sedm* with 2-15 % of what is seen taken away at either end",
+        0,
+        trimmed=True,
+    ),
 )
+# Share of the seen pixels that is taken away at either end.
+_TRIM = (0.02, 0.15)
+_TRIM_STREAM = 100
 FILTERED = (
     "sedm_filtered",
     "filtered",
@@ -160,6 +174,9 @@ class Observatory:
         if kind.wavelength is not None:
             low, high = kind.wavelength
             seen = (observed.wavelength >= low) & (observed.wavelength <= high)
+        if kind.trimmed:
+            # A stream of its own, so that the spectra are otherwise those of the other kind.
+            _trim(observed.ivar, step_rng(self.seed, TEST, _TRIM_STREAM))
         mixed = (observed.host > 0) | (self.library.label[rows] >= len(PHASE_CLASSES))
         spectra: list[Spectrum] = []
         kept: list[int] = []
@@ -230,6 +247,17 @@ class Observatory:
             for name in ("flux", "ivar", "snr", "host"):
                 getattr(observed, name)[again] = getattr(other, name)
         return observed
+
+
+def _trim(ivar: FloatArray, rng: np.random.Generator) -> None:
+    """Take away the ends of what is seen of each spectrum, in place."""
+    count = ivar.shape[1]
+    seen = ivar > 0
+    first = seen.argmax(axis=1)
+    last = count - seen[:, ::-1].argmax(axis=1)
+    low, high = rng.uniform(*_TRIM, (2, len(ivar))) * (last - first)
+    place = np.arange(count)
+    ivar[(place < (first + low)[:, None]) | (place >= (last - high)[:, None])] = 0.0
 
 
 def draw_by_object(

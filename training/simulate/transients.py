@@ -233,7 +233,7 @@ class Simulator:
         other, seen = self._rebin(partner, redshift[use], shift[use], instrument)
         other = other * self._continuum(partner, redshift[use], instrument.wavelength, rng)
         other = _unit_mean(other, seen & good[use])
-        share = rng.uniform(0.2, 0.8, use.size) * ((seen | ~good[use]).mean(axis=1) > 0.98)
+        share = rng.uniform(0.2, 0.8, use.size) * (seen | ~good[use]).all(axis=1)
         blended = flux.copy()
         blended[use] += share[:, None] * (np.where(seen, other, flux[use]) - flux[use])
         return blended
