@@ -51,6 +51,15 @@ class Conditions:
         Width of that window in ln(wavelength), uniform.
     blend_share : float
         Share of spectra that are a mean of two of their class at like phases.
+    strength : float
+        Standard deviation of the logarithm by which features are made stronger or weaker,
+        smoothly along the spectrum.
+    warp : float
+        Standard deviation of a smooth shift of the features in ln(wavelength).
+    hidden_share : float
+        Share of spectra of which up to three windows are hidden.
+    hidden_range : (float, float)
+        Width of such a window in ln(wavelength), uniform.
     sky_residual : float
         Largest amplitude of the sky-line residuals, in sigma.
     residue : float
@@ -72,6 +81,10 @@ class Conditions:
     narrow_share: float = 0.0
     narrow_range: tuple[float, float] = (0.38, 0.7)
     blend_share: float = 0.0
+    strength: float = 0.0
+    warp: float = 0.0
+    hidden_share: float = 0.0
+    hidden_range: tuple[float, float] = (0.01, 0.06)
     sky_residual: float = 4.0
     residue: float = 0.03
     bad_pixels: float = 0.04
@@ -139,10 +152,16 @@ class Simulator:
         batch, n = rows.size, instrument.wavelength.size
         wavelength = instrument.wavelength
         shift = rng.normal(0.0, conditions.flexure, batch)
-        flux, good = self._rebin(rows, redshift, shift, instrument)
+        warp = _waves(wavelength, conditions.warp, batch, rng)
+        flux, good = self._rebin(rows, redshift, shift, instrument, warp)
         flux = flux * self._continuum(rows, redshift, wavelength, rng)
         flux = _unit_mean(flux, good)
         flux = self._blend(flux, good, rows, redshift, shift, instrument, conditions, rng)
+        if conditions.strength > 0:
+            factor = np.exp(_waves(wavelength, conditions.strength, batch, rng))
+            transient = self.library.label[rows] < _N_TRANSIENT
+            level = _running_mean(flux, good, wavelength)
+            flux = np.where(transient[:, None] & good, level + (flux - level) * factor, flux)
         flux, host = self._add_host(flux, good, rows, redshift, instrument, conditions, rng)
         flux = flux * _extinction(wavelength, rng.exponential(conditions.reddening, batch))
         flux = flux * _ripple(wavelength, conditions.ripple, batch, rng)
@@ -168,6 +187,7 @@ class Simulator:
         good = good & ~_bad_pixels(batch, n, conditions.bad_pixels, rng)
         good = good & ~_cuts(batch, n, conditions, rng)
         good = good & _windows(wavelength, batch, conditions, rng)
+        good = good & ~_hidden(wavelength, batch, conditions, rng)
         with np.errstate(divide="ignore"):
             ivar = np.where(good, 1.0 / sigma**2, 0.0)
         return Observed(wavelength, np.where(good, flux, 0.0), ivar, redshift, snr, host)
@@ -178,15 +198,16 @@ class Simulator:
         redshift: FloatArray,
         shift: FloatArray,
         instrument: Instrument,
+        warp: FloatArray | float = 0.0,
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Mean library flux inside each (shifted) instrument pixel."""
+        """Mean library flux inside each (shifted, warped) instrument pixel."""
         source = self._sedm_flux if instrument.name == "sedm" else self.library.flux
         good = self.library.good[rows]
         content = _cumulative(np.where(good, source[rows], 0.0))
         cover = _cumulative(good)
         zero = np.log1p(redshift)[:, None] + _X0
-        low = (np.log(instrument.lower + shift[:, None]) - zero) / _STEP
-        high = (np.log(instrument.upper + shift[:, None]) - zero) / _STEP
+        low = (np.log(instrument.lower + shift[:, None]) - zero + warp) / _STEP
+        high = (np.log(instrument.upper + shift[:, None]) - zero + warp) / _STEP
         covered = _at(cover, high) - _at(cover, low)
         valid = covered > 0.6 * (high - low)
         flux = (_at(content, high) - _at(content, low)) / np.maximum(covered, 1e-9)
@@ -352,6 +373,48 @@ def _ripple(
     phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
     size = rng.uniform(0.0, largest, (batch, 1, 1)) * rng.normal(size=(batch, 4, 1))
     return 1.0 + (size * np.cos(2 * np.pi * x / period + phase)).sum(axis=1) / np.sqrt(2.0)
+
+
+def _waves(
+    wavelength: FloatArray, size: float, batch: int, rng: np.random.Generator
+) -> FloatArray:
+    """Smooth random curves of standard deviation `size`, (batch, n): four cosines each."""
+    if size <= 0:
+        return np.zeros((1, 1))
+    x = np.log(wavelength / 3000.0)
+    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
+    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
+    curve = (rng.normal(size=(batch, 4, 1)) * np.cos(2 * np.pi * x / period + phase)).sum(axis=1)
+    return np.asarray(size / np.sqrt(2.0) * curve)
+
+
+def _running_mean(
+    flux: FloatArray, good: NDArray[np.bool_], wavelength: FloatArray, width: float = 0.2
+) -> FloatArray:
+    """Mean of the good flux within `width` in ln(wavelength) about each pixel."""
+    x = np.log(wavelength)
+    low = np.searchsorted(x, x - 0.5 * width)
+    high = np.searchsorted(x, x + 0.5 * width)
+    content, count = _cumulative(np.where(good, flux, 0.0)), _cumulative(good)
+    total = content[:, high] - content[:, low]
+    return np.asarray(total / np.maximum(count[:, high] - count[:, low], 1.0))
+
+
+def _hidden(
+    wavelength: FloatArray, batch: int, conditions: Conditions, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Up to three windows that are not seen, anywhere on the axis."""
+    hidden = np.zeros((batch, wavelength.size), dtype=np.bool_)
+    if conditions.hidden_share <= 0:
+        return hidden
+    x = np.log(wavelength / wavelength[0])
+    some = rng.random((batch, 1)) < conditions.hidden_share
+    for chance in (1.0, 0.5, 0.5):
+        width = rng.uniform(*conditions.hidden_range, (batch, 1))
+        start = rng.random((batch, 1)) * (x[-1] - width)
+        use = some & (rng.random((batch, 1)) < chance)
+        hidden |= use & (x >= start) & (x <= start + width)
+    return hidden
 
 
 def _bad_pixels(batch: int, n: int, largest: float, rng: np.random.Generator) -> NDArray[np.bool_]:
