@@ -79,12 +79,12 @@ def run(job: Job) -> int:
 
         plot.require_matplotlib()
     classifier = Classifier(job.model, job.device, job.threads)
-    # The network loads while the first file is read.
-    loading = _Background(classifier)
     targets, total = _targets(job)
     reporter = Reporter(Progress(total, enabled=not job.quiet))
     files = _files(job, classifier)
     sinks = _sinks(job, files)
+    # The network loads while the first file is read.
+    loading = _Background(classifier)
     work = _Run(job, classifier, loading, sinks, reporter)
     code = 1
     try:
@@ -111,7 +111,8 @@ class _Background:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._load, daemon=True)
+        # Not a daemon: to leave while onnxruntime makes a session ends in an abort.
+        self._thread = threading.Thread(target=self._load)
         self._thread.start()
 
     def _load(self) -> None:

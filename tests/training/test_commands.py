@@ -21,6 +21,10 @@ COMMANDS = (
     "training.calibrate",
     "training.export",
     "training.evaluate",
+    "training.compare",
+    "training.leave_out",
+    "training.learning_curve",
+    "training.simulate.pictures",
     "training.examples",
 )
 
