@@ -375,9 +375,7 @@ def _ripple(
     return 1.0 + (size * np.cos(2 * np.pi * x / period + phase)).sum(axis=1) / np.sqrt(2.0)
 
 
-def _waves(
-    wavelength: FloatArray, size: float, batch: int, rng: np.random.Generator
-) -> FloatArray:
+def _waves(wavelength: FloatArray, size: float, batch: int, rng: np.random.Generator) -> FloatArray:
     """Smooth random curves of standard deviation `size`, (batch, n): four cosines each."""
     if size <= 0:
         return np.zeros((1, 1))
