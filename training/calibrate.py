@@ -92,9 +92,7 @@ def sedm_batches(
     """SEDM-like spectra of a part: every object equally often, at the redshifts of trials."""
     rows = usable_rows(recipe, library, part)
     simulator = Simulator(library, host_rows(library, rows))
-    conditions = replace(
-        recipe.conditions, snr=SNR, host_share=HOST_SHARE, narrow_share=0.0, blend_share=0.0
-    )
+    conditions = replace(recipe.conditions.as_seen(), snr=SNR, host_share=HOST_SHARE)
     made = []
     for step in range(count):
         rng = step_rng(recipe.training.seed, purpose, step)

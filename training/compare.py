@@ -29,9 +29,9 @@ from training.archive.library import Library
 from training.config import Recipe, read_recipe, resolve
 from training.cost import Cost, measure_cost
 from training.evaluation.intervals import Figure, Resampler
-from training.evaluation.measure import GROUP_OF_CLASS, nmad, rms, three_way
+from training.evaluation.measure import GROUP_OF_CLASS, nmad, three_way
 from training.evaluation.observe import KINDS, Observatory
-from training.evaluation.report import f1_scores
+from training.evaluation.report import baselines, f1_scores
 from training.evaluation.trials import Targets
 from training.paths import ROOT
 from training.predict import Outputs
@@ -202,20 +202,6 @@ def score(
     return figures
 
 
-def constants(targets: Targets) -> dict[str, float]:
-    """Redshift RMS of the best constant, and of the median of the true class."""
-    supernova = targets.take(np.flatnonzero(GROUP_OF_CLASS[targets.label] >= 0))
-    truth = np.log1p(supernova.redshift)
-    by_class = np.empty_like(truth)
-    for label in np.unique(supernova.label):
-        mine = supernova.label == label
-        by_class[mine] = np.median(truth[mine])
-    return {
-        "constant": rms(np.expm1(np.median(truth) - truth)),
-        "class_median": rms(np.expm1(by_class - truth)),
-    }
-
-
 def compare(
     entries: Sequence[Entry], count: int, seed: int, seconds: float, console: Console
 ) -> dict[str, Any]:
@@ -245,7 +231,7 @@ def compare(
             "left_out": count - len(targets),
             "n_objects": int(np.unique(targets.object).size),
             "n_supernova_spectra": int((GROUP_OF_CLASS[targets.label] >= 0).sum()),
-            "redshift_rms": constants(targets),
+            "baselines": baselines(targets),
         }
     rows = []
     for entry in entries:
@@ -307,7 +293,7 @@ def to_markdown(block: dict[str, Any]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     trials = block["trials"]
     if trials is not None:
-        rms_of = trials["redshift_rms"]
+        blind = trials["baselines"]
         lines += [
             "",
             f"{trials['n_spectra']} simulated spectra of {trials['n_objects']} {trials['part']} "
@@ -315,8 +301,8 @@ def to_markdown(block: dict[str, Any]) -> str:
             "figures and three-way accuracy are over the "
             f"{trials['n_supernova_spectra']} of supernovae. Brackets: 95 % intervals from "
             "resampling objects. Redshift RMS without looking at a spectrum: "
-            f"{rms_of['constant']:.4f} (always the median), {rms_of['class_median']:.4f} (the "
-            "median of the true class).",
+            f"{blind['redshift_rms_constant']:.4f} (always the median), "
+            f"{blind['redshift_rms_class_median']:.4f} (the median of the true class).",
         ]
     lines += [
         "",

@@ -18,9 +18,9 @@ from rich.console import Console
 from training.archive.labels import CLASSES, THREE_WAY
 from training.archive.library import Library
 from training.compare import answers, load_entry, observe, score
-from training.config import resolve
+from training.config import Recipe, resolve
 from training.paths import ROOT
-from training.run import read_run, usable_rows
+from training.run import usable_rows
 
 app = typer.Typer(add_completion=False)
 
@@ -33,10 +33,8 @@ _LABELS = {
 }
 
 
-def training_objects(run: Path) -> int:
-    """Number of supernovae that a run was trained on."""
-    recipe = read_run(run)
-    library = Library.load(resolve(recipe.data.library))
+def training_objects(recipe: Recipe, library: Library) -> int:
+    """Number of supernovae that a run of a recipe is trained on."""
     rows = usable_rows(recipe, library, "train")
     supernova = np.isin(library.label[rows], [CLASSES.index(name) for name in THREE_WAY])
     return int(np.unique(library.object[rows[supernova]]).size)
@@ -47,15 +45,17 @@ def curve(runs: Sequence[Path], count: int, seed: int, console: Console) -> list
     entries = [load_entry(str(run)) for run in runs]
     with console.status("simulating"):
         targets, prepared = observe([entry.members[0] for entry in entries], count, seed)
+    library = Library.load(resolve(entries[0].members[0].recipe.data.library))
     points = []
     for run, entry in zip(runs, entries, strict=True):
+        recipe = entry.members[0].recipe
         with console.status(run.name):
             figures = score(targets, *answers(entry, prepared))
         points.append(
             {
                 "run": run.name,
-                "objects": training_objects(run),
-                "steps": entry.members[0].recipe.training.steps,
+                "objects": training_objects(recipe, library),
+                "steps": recipe.training.steps,
                 **{name: figures[name] for name in _FIGURES},
             }
         )

@@ -97,14 +97,18 @@ def share_of_objects(objects: NDArray[np.str_], share: float) -> NDArray[np.bool
 
 
 def make_batches(recipe: Recipe, library: Library, part: str) -> BatchMaker:
-    """The maker of simulated batches from one part of the split."""
+    """The maker of simulated batches from one part of the split.
+
+    What only training adds (`Conditions.as_seen`) is left out of the other parts.
+    """
     rows = usable_rows(recipe, library, part)
+    train = part == "train"
     return BatchMaker(
         library,
         rows,
         host_rows(library, rows),
         recipe.preprocessing,
-        recipe.conditions,
+        recipe.conditions if train else recipe.conditions.as_seen(),
         recipe.data.class_power,
         recipe.data.slit_share,
         recipe.data.far_quasars,

@@ -111,14 +111,14 @@ def method_figures(trials: Trials) -> dict[str, Any]:
 
 def constant_figures(trials: Trials) -> dict[str, Any]:
     """Always the commonest class, always the median redshift of the trials' supernovae."""
-    constant, _ = constant_errors(Sample(trials))
+    constant, _ = constant_errors(trials)
     commonest = int(np.bincount(trials.label).argmax())
     return method_figures(_blind(trials, np.full(len(trials), commonest), constant))
 
 
 def class_median_figures(trials: Trials) -> dict[str, Any]:
     """The median redshift of the true class, which nobody knows beforehand."""
-    _, by_class = constant_errors(Sample(trials))
+    _, by_class = constant_errors(trials)
     block = method_figures(_blind(trials, trials.label, by_class))
     return {
         key: value for key, value in block.items() if key.startswith(("n_", "redshift_rms"))

@@ -22,6 +22,7 @@ from training.archive.labels import CLASSES
 from training.config import read_recipe
 from training.cost import Cost, Latency
 from training.evaluation.measure import GROUP_OF_CLASS
+from training.evaluation.report import baselines
 from training.evaluation.trials import Targets
 from training.simulate.draw import MIN_COVERAGE
 
@@ -133,7 +134,10 @@ def test_the_table_says_what_stands_behind_it(table: dict[str, Any]) -> None:
     trials = table["trials"]
     assert trials["part"] == "validation"
     assert 0 < trials["n_supernova_spectra"] < trials["n_spectra"] <= 60
-    assert f"{trials['redshift_rms']['constant']:.4f} (always the median)" in table["markdown"]
+    assert (
+        f"{trials['baselines']['redshift_rms_constant']:.4f} (always the median)"
+        in table["markdown"]
+    )
     assert "load average" in table["markdown"]
 
 
@@ -202,16 +206,16 @@ def test_scores_on_a_case_whose_answer_is_known() -> None:
     assert set(compare.score(targets, None, None).values()) == {None}
 
 
-def test_constants_are_those_of_the_supernovae() -> None:
+def test_baselines_are_those_of_the_supernovae() -> None:
     targets = known_targets()
-    made = compare.constants(targets)
+    made = baselines(targets)
     z = targets.redshift[GROUP_OF_CLASS[targets.label] >= 0]
     log1z = np.log1p(z)
     expected = np.sqrt(np.mean(np.expm1(np.median(log1z) - log1z) ** 2))
-    assert made["constant"] == pytest.approx(expected)
+    assert made["redshift_rms_constant"] == pytest.approx(expected)
     # II and Ib stand alone in their classes.
     pair = np.expm1(np.mean(log1z[:2]) - log1z[:2])
-    assert made["class_median"] == pytest.approx(np.sqrt(np.sum(pair**2) / 4))
+    assert made["redshift_rms_class_median"] == pytest.approx(np.sqrt(np.sum(pair**2) / 4))
 
 
 def test_published_networks_are_trained_by_the_same_command(

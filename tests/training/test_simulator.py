@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 pytest.importorskip("pyarrow", reason="the simulator draws from the library (extra 'train')")
 
-from tiny_training import CENTRES, QUIET, line, make_library
+from tiny_training import CENTRES, line, make_library
 
 from training.archive.library import GRID_PIXELS, Library, smooth_library
 from training.simulate.draw import host_rows
 from training.simulate.instruments import Instrument, make_instrument, sedm
-from training.simulate.transients import Conditions, Observed, Partners, Simulator
+from training.simulate.transients import QUIET, Conditions, Observed, Partners, Simulator
 
 FloatArray = NDArray[np.float64]
 FLAT = np.ones(GRID_PIXELS)
@@ -478,3 +478,27 @@ def test_windows_have_the_width_and_share_asked_for(simulator: Simulator) -> Non
 def test_a_window_wider_than_the_axis_is_the_axis(simulator: Simulator) -> None:
     conditions = replace(QUIET, narrow_share=1.0, narrow_range=(3.0, 4.0))
     assert np.all(observe(simulator, FLAT_ROW, 0.0, conditions, count=20).ivar > 0)
+
+
+def test_what_is_seen_has_no_augmentation(blending: Simulator) -> None:
+    augmented = Conditions(
+        blend_share=1.0, narrow_share=1.0, strength=0.5, warp=0.01, hidden_share=1.0
+    )
+    rows, z = np.arange(len(blending.library)), np.full(len(blending.library), 0.1)
+
+    def seen(conditions: Conditions) -> Observed:
+        rng = np.random.default_rng(3)
+        return blending.observe(rows, z, INSTRUMENTS["sedm"], conditions, rng)
+
+    plain, augmented_seen = seen(Conditions()), seen(augmented.as_seen())
+    np.testing.assert_array_equal(augmented_seen.flux, plain.flux)
+    np.testing.assert_array_equal(augmented_seen.ivar, plain.ivar)
+    assert not np.array_equal(seen(augmented).flux, plain.flux)
+
+
+def test_the_library_is_smoothed_once(blending: Simulator) -> None:
+    library = blending.library
+    made = library.at_resolution(100.0)
+    np.testing.assert_array_equal(made, smooth_library(library.flux, library.good, 100.0))
+    assert library.at_resolution(100.0) is made
+    assert library.at_resolution(200.0) is not made

@@ -11,26 +11,12 @@ from numpy.typing import NDArray
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import GRID_PIXELS, Library, grid_edges
 from training.archive.split import make_split
-from training.simulate.transients import Conditions
 
 FloatArray = NDArray[np.float64]
 
 EDGES = grid_edges()
 CENTRES = np.sqrt(EDGES[1:] * EDGES[:-1])
 N_OBJECTS, N_SPECTRA = 4, 2
-
-# Nothing but the noise, and hardly any of that.
-QUIET = Conditions(
-    snr=(1e5, 1e5),
-    host_share=0.0,
-    ripple=0.0,
-    cut_share=0.0,
-    sky_residual=0.0,
-    residue=0.0,
-    bad_pixels=0.0,
-    flexure=0.0,
-    reddening=0.0,
-)
 
 RECIPE = """\
 name = "{name}"

@@ -7,7 +7,7 @@ draws from it hundreds of times.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,15 @@ class Library:
     flattened: NDArray[np.bool_]
     subtype: NDArray[np.str_]
     source: NDArray[np.str_]
+    _smooth: dict[float, NDArray[np.float32]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def at_resolution(self, resolution: float) -> NDArray[np.float32]:
+        """The fluxes as an instrument of a resolving power sees them; made once, then kept."""
+        if resolution not in self._smooth:
+            self._smooth[resolution] = smooth_library(self.flux, self.good, resolution)
+        return self._smooth[resolution]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -63,14 +72,14 @@ class Library:
     def save(self, path: Path) -> None:
         """Write as npz (uncompressed, it is read often)."""
         temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self)})
+        np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self) if f.init})
         temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Library:
         """Read what `save` wrote."""
         with np.load(path) as data:
-            return cls(**{f.name: data[f.name] for f in fields(cls)})
+            return cls(**{f.name: data[f.name] for f in fields(cls) if f.init})
 
 
 def grid_edges() -> NDArray[np.float64]:

@@ -155,7 +155,7 @@ def summary(card: dict[str, Any]) -> str:
     kinds = metrics.get("kinds", _KINDS)
     shown = [kind for kind in _SUMMARY_KINDS if kind in metrics and kind in kinds]
     blocks = [metrics[kind] for kind in shown]
-    words = "; ".join(f"{kinds[kind][0]}: {kinds[kind][1].replace('*', '')}" for kind in shown)
+    words = "; ".join(_said(*kinds[kind]) for kind in shown)
     return "\n".join(
         [
             *_head(
@@ -174,6 +174,12 @@ def summary(card: dict[str, Any]) -> str:
             "```",
         ]
     )
+
+
+def _said(heading: str, words: str) -> str:
+    """What a column shows; a heading that the words begin with is not said twice."""
+    words = words.replace("*", "")
+    return words if words.startswith(heading) else f"{heading}: {words}"
 
 
 def write_summary(path: Path, card: dict[str, Any]) -> None:

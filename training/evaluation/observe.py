@@ -115,7 +115,7 @@ AS_OBSERVED = (
 
 
 class Observatory:
-    """Simulates trials from some rows of a library; smooths the library once.
+    """Simulates trials from some rows of a library.
 
     Parameters
     ----------
@@ -123,7 +123,8 @@ class Observatory:
     rows : ndarray of int
         Rows whose objects are tried; their galaxies serve as hosts.
     recipe : Recipe
-        Its conditions are those of the trials, but for SNR, host light and width.
+        Its conditions, without what only training adds, are those of the trials, but for
+        SNR and host light.
     seed : int
     snr : (float, float)
     """
@@ -138,9 +139,7 @@ class Observatory:
     ) -> None:
         self.library, self.rows, self.seed = library, rows, seed
         self.simulator = Simulator(library, host_rows(library, rows))
-        self.conditions = replace(
-            recipe.conditions, snr=snr, host_share=0.0, narrow_share=0.0, blend_share=0.0
-        )
+        self.conditions = replace(recipe.conditions.as_seen(), snr=snr, host_share=0.0)
 
     def observe(self, kind: Kind, count: int) -> tuple[Targets, list[Spectrum]]:
         """Spectra of a kind.

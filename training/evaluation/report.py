@@ -17,7 +17,7 @@ from training.archive.labels import CLASSES
 from training.evaluation.detection import auc, calibration_error, recall_at, reliability_sums
 from training.evaluation.intervals import Figure, Resampler, divide
 from training.evaluation.measure import GROUP_OF_CLASS, nmad, rms, three_way
-from training.evaluation.trials import Trials
+from training.evaluation.trials import Targets, Trials
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -229,16 +229,21 @@ def _ia(sample: Sample, decision: dict[str, Any] | None) -> dict[str, Figure]:
     }
 
 
-def constant_errors(sample: Sample) -> tuple[FloatArray, FloatArray]:
+def constant_errors(targets: Targets) -> tuple[FloatArray, FloatArray]:
     """dz of answers that look at no pixel: the median redshift, and that of the true class.
 
-    Both medians are those of the trials' supernovae themselves, the best constants there
+    Both medians are those of the targets' supernovae themselves, the best constants there
     are; nobody knows the class beforehand.
+
+    Returns
+    -------
+    constant, by_class : ndarray, shape (n,)
     """
-    label, log1z = sample.trials.label, np.log1p(sample.trials.redshift)
+    label, log1z = targets.label, np.log1p(targets.redshift)
+    grouped = GROUP_OF_CLASS[label] >= 0
     constant, by_class = np.zeros_like(log1z), np.zeros_like(log1z)
-    if sample.grouped.any():
-        constant = np.expm1(np.median(log1z[sample.grouped]) - log1z)
+    if grouped.any():
+        constant = np.expm1(np.median(log1z[grouped]) - log1z)
     for name in np.unique(label):
         mine = label == name
         by_class[mine] = np.expm1(np.median(log1z[mine]) - log1z[mine])
@@ -248,7 +253,7 @@ def constant_errors(sample: Sample) -> tuple[FloatArray, FloatArray]:
 def _redshifts(sample: Sample) -> dict[str, Figure]:
     draws, trials, dz = sample.draws, sample.trials, sample.dz
     grouped, ia = sample.grouped, sample.ia
-    constant, by_class = constant_errors(sample)
+    constant, by_class = constant_errors(trials)
     sigma = np.abs(trials.z - trials.redshift) / trials.z_err
     given = grouped & np.isfinite(trials.z_err)
     return {
@@ -332,17 +337,18 @@ def subtype_known(trials: Trials) -> BoolArray:
     return (trials.label == IA) & (trials.subtype >= 0) & answered
 
 
-def baselines(trials: Trials) -> dict[str, float]:
-    """What answers that look at no pixel score on the same trials.
+def baselines(targets: Targets) -> dict[str, float]:
+    """What answers that look at no pixel score on the same targets.
 
     Always the commonest class; always the median redshift; the median redshift of the
     true class (see `constant_errors`).
     """
-    sample = Sample(trials)
-    if not sample.grouped.any():
-        raise ValueError("there is no supernova of the three-way question among the trials")
-    group = GROUP_OF_CLASS[trials.label[sample.grouped]]
-    constant, by_class = (dz[sample.grouped] for dz in constant_errors(sample))
+    group = GROUP_OF_CLASS[targets.label]
+    grouped = group >= 0
+    if not grouped.any():
+        raise ValueError("there is no supernova of the three-way question among the targets")
+    group = group[grouped]
+    constant, by_class = (dz[grouped] for dz in constant_errors(targets))
     return {
         "three_way_constant": float(np.bincount(group).max() / group.size),
         "redshift_rms_constant": rms(constant),

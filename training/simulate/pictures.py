@@ -23,7 +23,7 @@ from training.paths import ROOT
 from training.run import make_batches, usable_rows
 from training.simulate.draw import host_rows
 from training.simulate.instruments import Instrument, make_instrument, sedm
-from training.simulate.transients import Conditions, Observed, Simulator
+from training.simulate.transients import QUIET, Conditions, Observed, Simulator
 from training.stream import TRAIN, step_rng
 
 app = typer.Typer(add_completion=False)
@@ -38,18 +38,6 @@ SHOWN = (
 # Rows with a source that sees this much are shown, so that every column has something.
 _SEEN = (3600.0, 8200.0)
 _EARLY = 25.0
-# Nothing drawn but the noise.
-_PLAIN = Conditions(
-    snr=(20.0, 20.0),
-    host_share=0.0,
-    ripple=0.0,
-    cut_share=0.0,
-    sky_residual=0.0,
-    residue=0.0,
-    bad_pixels=0.0,
-    flexure=0.0,
-    reddening=0.0,
-)
 
 
 @dataclass(frozen=True)
@@ -185,15 +173,14 @@ def draw_page(
 
 def steps(conditions: Conditions) -> tuple[tuple[str, Conditions], ...]:
     """What is added from step to step."""
-    quiet = replace(_PLAIN, snr=(1e6, 1e6))
-    hosted = replace(quiet, host_share=1.0, host_range=(0.3, 0.3))
+    hosted = replace(QUIET, host_share=1.0, host_range=(0.3, 0.3))
     red = replace(hosted, reddening=conditions.reddening)
     rippled = replace(red, ripple=conditions.ripple, residue=conditions.residue)
     noisy = replace(rippled, snr=(10.0, 10.0), flexure=conditions.flexure)
     sky = replace(noisy, sky_residual=conditions.sky_residual)
     cut = replace(sky, bad_pixels=0.08, cut_share=1.0, cut_max=conditions.cut_max)
     return (
-        ("rebinned to the SEDM at z = 0.06", quiet),
+        ("rebinned to the SEDM at z = 0.06", QUIET),
         ("+ 30 % host light", hosted),
         ("+ reddening", red),
         ("+ calibration ripple and residues", rippled),

@@ -6,14 +6,14 @@ noise) is hidden by cuts and noise drawn independently of the redshift.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.preprocess import log_edges
 from training.archive.labels import CLASSES
-from training.archive.library import GRID_MAX, GRID_MIN, GRID_PIXELS, Library, smooth_library
+from training.archive.library import GRID_MAX, GRID_MIN, GRID_PIXELS, Library
 from training.simulate.instruments import SEDM_RESOLUTION, Instrument
 
 FloatArray = NDArray[np.float64]
@@ -91,6 +91,26 @@ class Conditions:
     flexure: float = 1.5
     reddening: float = 0.3
 
+    def as_seen(self) -> Conditions:
+        """Without what only training adds: blends, changed features, windows, gaps."""
+        return replace(
+            self, narrow_share=0.0, blend_share=0.0, strength=0.0, warp=0.0, hidden_share=0.0
+        )
+
+
+# Nothing is drawn but the noise, and hardly any of that.
+QUIET = Conditions(
+    snr=(1e6, 1e6),
+    host_share=0.0,
+    ripple=0.0,
+    cut_share=0.0,
+    sky_residual=0.0,
+    residue=0.0,
+    bad_pixels=0.0,
+    flexure=0.0,
+    reddening=0.0,
+)
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -125,7 +145,7 @@ class Simulator:
         self.library = library
         self.hosts = hosts
         self.partners = Partners(library, hosts[:0] if rows is None else rows)
-        self._sedm_flux = smooth_library(library.flux, library.good, SEDM_RESOLUTION)
+        self._sedm_flux = library.at_resolution(SEDM_RESOLUTION)
 
     def observe(
         self,
@@ -364,25 +384,29 @@ def _extinction(wavelength: FloatArray, a_v: FloatArray) -> FloatArray:
     return np.asarray(10.0 ** (-0.4 * a_v[:, None] * (wavelength / 5500.0) ** -1.3))
 
 
+def _cosines(wavelength: FloatArray, batch: int, rng: np.random.Generator) -> FloatArray:
+    """Four cosines in ln(lambda) of random periods and phases, shape (batch, 4, n)."""
+    x = np.log(wavelength / 3000.0)
+    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
+    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
+    return np.asarray(np.cos(2 * np.pi * x / period + phase))
+
+
 def _ripple(
     wavelength: FloatArray, largest: float, batch: int, rng: np.random.Generator
 ) -> FloatArray:
-    """A smooth multiplicative error: four cosines in ln(lambda) with random phases."""
-    x = np.log(wavelength / 3000.0)
-    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
-    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
+    """A smooth multiplicative error of a standard deviation of up to `largest`, (batch, n)."""
+    cosines = _cosines(wavelength, batch, rng)
     size = rng.uniform(0.0, largest, (batch, 1, 1)) * rng.normal(size=(batch, 4, 1))
-    return 1.0 + (size * np.cos(2 * np.pi * x / period + phase)).sum(axis=1) / np.sqrt(2.0)
+    return np.asarray(1.0 + (size * cosines).sum(axis=1) / np.sqrt(2.0))
 
 
 def _waves(wavelength: FloatArray, size: float, batch: int, rng: np.random.Generator) -> FloatArray:
-    """Smooth random curves of standard deviation `size`, (batch, n): four cosines each."""
+    """Smooth random curves of standard deviation `size`, (batch, n); one 0 for none."""
     if size <= 0:
         return np.zeros((1, 1))
-    x = np.log(wavelength / 3000.0)
-    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
-    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
-    curve = (rng.normal(size=(batch, 4, 1)) * np.cos(2 * np.pi * x / period + phase)).sum(axis=1)
+    cosines = _cosines(wavelength, batch, rng)
+    curve = (rng.normal(size=(batch, 4, 1)) * cosines).sum(axis=1)
     return np.asarray(size / np.sqrt(2.0) * curve)
 
 
@@ -405,13 +429,10 @@ def _hidden(
     hidden = np.zeros((batch, wavelength.size), dtype=np.bool_)
     if conditions.hidden_share <= 0:
         return hidden
-    x = np.log(wavelength / wavelength[0])
     some = rng.random((batch, 1)) < conditions.hidden_share
     for chance in (1.0, 0.5, 0.5):
-        width = rng.uniform(*conditions.hidden_range, (batch, 1))
-        start = rng.random((batch, 1)) * (x[-1] - width)
-        use = some & (rng.random((batch, 1)) < chance)
-        hidden |= use & (x >= start) & (x <= start + width)
+        window = _window(wavelength, conditions.hidden_range, batch, rng)
+        hidden |= some & (rng.random((batch, 1)) < chance) & window
     return hidden
 
 
@@ -438,8 +459,16 @@ def _windows(
     """What is seen if only a window of the axis is, independently of the redshift."""
     if conditions.narrow_share <= 0:
         return np.ones((batch, wavelength.size), dtype=np.bool_)
-    x = np.log(wavelength / wavelength[0])
-    width = np.minimum(rng.uniform(*conditions.narrow_range, (batch, 1)), x[-1])
-    start = rng.random((batch, 1)) * (x[-1] - width)
+    window = _window(wavelength, conditions.narrow_range, batch, rng)
     every = rng.random((batch, 1)) >= conditions.narrow_share
-    return every | ((x >= start) & (x <= start + width))
+    return every | window
+
+
+def _window(
+    wavelength: FloatArray, widths: tuple[float, float], batch: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """A window anywhere on the axis, its width in ln(wavelength) uniform in `widths`."""
+    x = np.log(wavelength / wavelength[0])
+    width = np.minimum(rng.uniform(*widths, (batch, 1)), x[-1])
+    start = rng.random((batch, 1)) * (x[-1] - width)
+    return np.asarray((x >= start) & (x <= start + width))
