@@ -235,9 +235,7 @@ def is_clear(found: Modes) -> NDArray[np.bool_]:
     return np.asarray(found.mass[..., 0] >= CLEAR_MODE)
 
 
-def point_estimate(
-    p: FloatArray, grid: FloatArray, found: Modes | None = None
-) -> tuple[FloatArray, FloatArray]:
+def point_estimate(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Best value and its error.
 
     Parameters
@@ -246,23 +244,18 @@ def point_estimate(
         Probabilities that sum to 1.
     grid : ndarray, shape (n,)
         Equally spaced bin centres.
-    found : Modes, optional
-        The modes of `p`, where they are known already.
 
     Returns
     -------
     value : ndarray, shape (...)
-        Mean of p, which has the least expected squared error; but mean of the heaviest
-        mode alone (see `modes`) where that is clear (see `is_clear`), so that a faint
-        tail far away does not shift a clear answer.
+        Median of p. It lies inside a mode that holds more than half of p, wherever the rest
+        is; the mean of such a p lies between its modes, where the truth is not.
     sigma : ndarray, shape (...)
         Half the central 68.27 % interval of the whole p, so that a second mode widens
         it; at least a quarter of a bin.
     """
-    found = modes(p, grid, count=1) if found is None else found
-    value = np.where(is_clear(found), found.centre[..., 0], p @ grid)
     sigma = 0.5 * (quantile(p, grid, 0.84135) - quantile(p, grid, 0.15865))
-    return value, np.maximum(sigma, 0.25 * float(grid[1] - grid[0]))
+    return quantile(p, grid, 0.5), np.maximum(sigma, 0.25 * float(grid[1] - grid[0]))
 
 
 def mean_and_sigma(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:

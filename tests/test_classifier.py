@@ -163,7 +163,7 @@ def test_prediction_set_is_what_is_probable_enough(classifier: Classifier) -> No
 
 
 def test_numbers_are_those_of_the_logits(tiny: Path) -> None:
-    """Temperatures, the main mode and its error, recomputed from the raw outputs."""
+    """Temperatures, the redshift and its error, recomputed from the raw outputs."""
     card = load_card("spectranet")
     network = load(card, device="cpu")
     spectrum = fake_spectrum(6)

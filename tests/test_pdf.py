@@ -14,6 +14,7 @@ from specinfer.pdf import (
     central_interval,
     central_mass,
     highest_density_mass,
+    is_clear,
     log_odds,
     mean_and_sigma,
     modes,
@@ -183,25 +184,25 @@ def test_point_estimate_of_a_gaussian(sigma: float) -> None:
     assert float(error) == pytest.approx(sigma, rel=0.1)
 
 
-@pytest.mark.parametrize(("share", "clear"), [(0.0, True), (0.18, True), (0.25, False)])
-def test_a_second_mode(share: float, clear: bool) -> None:
-    """A clear mode is the answer; between two that count stands the mean."""
+@pytest.mark.parametrize("share", [0.0, 0.18, 0.25, 0.45])
+def test_a_second_mode_does_not_move_the_answer(share: float) -> None:
+    """The answer lies inside the heavier mode, the error reaches the other one."""
     p = (1.0 - share) * gaussian(0.2, 0.004) + share * gaussian(0.9, 0.004)
     value, error = point_estimate(p, GRID)
-    assert clear == (1.0 - share >= CLEAR_MODE)
-    expected = 0.2 if clear else (1.0 - share) * 0.2 + share * 0.9
-    assert float(value) == pytest.approx(expected, abs=0.1 * STEP)
+    # The median of p is the quantile 0.5 / (1 - share) of the mode: up to 1.35 sigma.
+    assert float(value) == pytest.approx(0.2, abs=0.1 * STEP + 1.4 * 0.004 * (share > 0))
     # The error covers the second mode as soon as that holds more than the upper 16 %.
     assert (float(error) > 0.3) == (share > 0.16)
+    assert bool(is_clear(modes(p, GRID, count=1))) == (1.0 - share >= CLEAR_MODE)
 
 
-def test_the_mean_of_an_ambiguous_redshift_has_the_least_squared_error() -> None:
+def test_the_answer_has_the_least_expected_error() -> None:
     rng = np.random.default_rng(6)
     p = 0.6 * gaussian(0.1, 0.01) + 0.4 * gaussian(0.7, 0.01)
     truth = rng.choice(GRID, 4000, p=p)
     value = float(point_estimate(p, GRID)[0])
-    other = float(modes(p, GRID, count=1).centre[0])
-    assert np.mean((truth - value) ** 2) < 0.7 * np.mean((truth - other) ** 2)
+    for other in (float(p @ GRID), 0.7):
+        assert np.mean(np.abs(truth - value)) < np.mean(np.abs(truth - other))
 
 
 def test_rows_of_a_batch_do_not_touch() -> None:

@@ -35,7 +35,7 @@ from training.evaluation.report import baselines, f1_scores
 from training.evaluation.trials import Targets
 from training.paths import ROOT
 from training.predict import Outputs
-from training.run import load_average, read_run, stages_of, usable_rows
+from training.run import facts_of, load_average, read_run, usable_rows
 from training.simulate.draw import MIN_COVERAGE, redshift_limits
 
 app = typer.Typer(add_completion=False)
@@ -85,7 +85,7 @@ def _load_member(path: Path) -> Member:
     if path.is_dir() and (path / "recipe.toml").is_file():
         recipe = read_run(path)
         network = load_average(path, recipe)
-        return Member(recipe, network, sum(stage["seconds"] for stage in stages_of(path)))
+        return Member(recipe, network, facts_of(path)["seconds"])
     if path.is_file():
         recipe = read_recipe(path)
         torch.manual_seed(0)

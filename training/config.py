@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from specinfer.models import Bins
 from specinfer.preprocess import Preprocessing
 from training.architectures import CONFIGS, NetworkConfig
-from training.architectures.spectranet import SpectraNetConfig
+from training.architectures.aligned import AlignedConfig
 from training.archive.labels import CLASSES
 from training.paths import ROOT
 from training.simulate.transients import Conditions
@@ -70,13 +70,10 @@ class DataConfig:
 class OptimConfig:
     """How the network is trained.
 
-    ``start_from`` names the run folder whose averaged weights are the start, so that a
-    long training can be had in stages; empty for a random start. With ``class_weights =
-    "balanced"`` the class loss weighs every class by its effective number of training
-    objects (`training.losses.balanced_weights`); "uniform" weighs all alike.
+    With ``class_weights = "balanced"`` the class loss weighs every class by its effective
+    number of training objects (`training.losses.balanced_weights`); "uniform" weighs all alike.
     """
 
-    start_from: str = ""
     seed: int = 1
     steps: int = 6000
     batch_size: int = 256
@@ -115,7 +112,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     conditions: Conditions = field(default_factory=Conditions)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    network: NetworkConfig = field(default_factory=SpectraNetConfig)
+    network: NetworkConfig = field(default_factory=AlignedConfig)
     training: OptimConfig = field(default_factory=OptimConfig)
     text: str = ""
 
@@ -138,7 +135,7 @@ def read_recipe(path: Path) -> Recipe:
     tables = tomllib.loads(text)
     preprocessing = _make(Preprocessing, tables.pop("preprocessing", {}), "preprocessing")
     shape = tables.pop("network", {})
-    architecture = shape.pop("architecture", "spectranet")
+    architecture = shape.pop("architecture", "aligned")
     if architecture not in CONFIGS:
         known = ", ".join(CONFIGS)
         raise SystemExit(f"{path}: unknown architecture {architecture!r}; known are {known}")

@@ -33,7 +33,7 @@ from training.parity import (
     run_torch,
 )
 from training.paths import ROOT
-from training.run import load_members, make_batches, read_run, run_name, stages_of
+from training.run import facts_of, load_members, make_batches, read_run, run_name
 from training.simulate.draw import largest_redshift, redshift_limits
 from training.stream import VALIDATION, step_rng
 
@@ -124,7 +124,7 @@ def training_block(recipe: Recipe, runs: list[Path], library: Library) -> dict[s
         "library_sha256": library_hash(library),
         "split": recipe.data.split,
         "split_sha256": split["sha256"],
-        "members": [stages_of(run) for run in runs],
+        "members": [facts_of(run) for run in runs],
         "objects": {
             part: {
                 name: len(set(library.object[mine[library.label[mine] == i]].tolist()))

@@ -23,7 +23,7 @@ from training.architectures.served import Served
 LARGEST_DIFFERENCE = 1e-4
 
 
-def torch_network(folder: Path) -> Network | Served:
+def torch_network(folder: Path) -> Served:
     """The PyTorch network with the weights that lie in a folder's model.onnx."""
     card = load_card(str(folder))
     model = onnx.load_from_string(read_model(card))
@@ -32,10 +32,8 @@ def torch_network(folder: Path) -> Network | Served:
         for item in model.graph.initializer
     }
     block = dict(card.raw["training"]["network"])
-    members = block.pop("members", 0)
-    shape = from_block(block)
-    # Cards of before there were members hold the network itself.
-    network = empty_fused(shape, members)
+    members = block.pop("members")
+    network = empty_fused(from_block(block), members)
     wanted = network.state_dict()
     network.load_state_dict({name: weights[name] for name in wanted})
     return network.eval()

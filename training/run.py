@@ -163,15 +163,13 @@ def run_name(folder: Path) -> str:
     return resolved.relative_to(ROOT).as_posix() if resolved.is_relative_to(ROOT) else folder.name
 
 
-def stages_of(folder: Path) -> list[dict[str, Any]]:
-    """The runs behind a run, first one first: each with recipe, steps, seconds and seed."""
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What made a run: its recipe, its seed, and the steps and seconds that it took."""
     recipe = read_run(folder)
-    earlier = recipe.training.start_from
     state = torch.load(folder / CHECKPOINT, weights_only=True, map_location="cpu")
-    stage = {
+    return {
         "recipe": f"training/configs/{recipe.name}.toml",
         "seed": recipe.training.seed,
         "steps": state["step"],
         "seconds": round(state["seconds"]),
     }
-    return [*(stages_of(resolve(earlier)) if earlier else []), stage]

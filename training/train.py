@@ -35,7 +35,6 @@ from training.predict import predict
 from training.run import (
     CHECKPOINT,
     OPTIONS,
-    load_average,
     make_batches,
     usable_rows,
     with_options,
@@ -88,9 +87,6 @@ class Run:
         self.recipe, self.folder, self.device = recipe, folder, device
         self.weights = None if weights is None else weights.to(device)
         self.model = build(recipe.network).to(device)
-        if recipe.training.start_from:
-            start = load_average(resolve(recipe.training.start_from), recipe)
-            self.model.load_state_dict(start.state_dict())
         self.average = build(recipe.network).to(device)
         self.average.load_state_dict(self.model.state_dict())
         decay, plain = [], []

@@ -43,8 +43,7 @@ class SpectraNetAnswer:
         Classes that are probable enough for their own thresholds: for each true class by
         itself they hold it with the card's coverage. By falling probability; may be empty.
     redshift : float
-        Mean of p(z), of its main mode alone where that is clear; or the redshift that
-        was given.
+        Median of p(z); or the redshift that was given.
     redshift_err : float or None
         1-sigma error; None if the redshift was given. Half the width of the 68 %
         interval where there is one.

@@ -78,7 +78,7 @@ class Interpreter:
         p_class, p_z = self.distributions(raw)
         p_phase = pdf.softmax(raw["phase_logits"], calibration.phase_temperature)
         modes = pdf.modes(p_z, self.ln1z, count=N_CANDIDATES)
-        centre, sigma = pdf.point_estimate(p_z, self.ln1z, modes)
+        centre, sigma = pdf.point_estimate(p_z, self.ln1z)
         clear = pdf.is_clear(modes)
         phase, phase_err = pdf.mean_and_sigma(p_phase, self.days)
         plain = {"68": _ONE_SIGMA}

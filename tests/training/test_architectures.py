@@ -29,7 +29,6 @@ from training.architectures.aligned import AlignedConfig, AlignedNet
 from training.architectures.correlate import ShiftCorrelation
 from training.architectures.fuse import fuse
 from training.architectures.published import PublishedConfig, PublishedNet
-from training.architectures.spectranet import SpectraNetConfig
 from training.config import read_recipe
 from training.cost import count_flops, measure_cost
 from training.export import to_onnx
@@ -43,9 +42,6 @@ TINY_PUBLISHED = {
     "pool": 2,
 }
 TINY: dict[str, NetworkConfig] = {
-    "spectranet": SpectraNetConfig(
-        n_pixels=256, n_redshift=160, n_shifts=40, template_length=80, widths=(6, 8, 8, 8, 12)
-    ),
     "aligned": AlignedConfig(
         n_pixels=256, n_redshift=160, n_shifts=40, template_length=80, widths=(12, 8, 8, 12),
         stem_kernels=(5, 9, 31), n_features=4, n_templates=6, n_evidence=8, embedding=16,

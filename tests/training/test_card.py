@@ -92,7 +92,7 @@ def test_the_summary_replaces_what_stands_between_its_marks(tmp_path: Path) -> N
         assert text.count("SEDM-like |") == 1
 
 
-def test_the_readme_of_a_model_measured_before_there_were_kinds(tmp_path: Path) -> None:
+def test_the_readme_of_a_model_without_pictures(tmp_path: Path) -> None:
     shipped = (ROOT / "exported_models" / "spectranet" / "card.json").read_text()
     (tmp_path / "card.json").write_text(shipped)
     write_readme(tmp_path)

@@ -19,7 +19,7 @@ CENTRES = np.sqrt(EDGES[1:] * EDGES[:-1])
 N_OBJECTS, N_SPECTRA = 4, 2
 
 RECIPE = """\
-name = "{name}"
+name = "tiny"
 version = "0.0.1"
 
 [preprocessing]
@@ -46,7 +46,6 @@ embedding = 16
 dropout = {dropout}
 
 [training]
-start_from = {start_from}
 seed = {seed}
 steps = {steps}
 batch_size = 16
@@ -115,19 +114,15 @@ def write_recipe(
     steps: int = 4,
     seed: int = 1,
     dropout: float = 0.0,
-    start_from: str = "",
-    name: str = "tiny",
 ) -> Path:
     """A recipe of a tiny network; JSON strings are TOML strings."""
     path.write_text(
         RECIPE.format(
-            name=name,
             library=json.dumps(str(inputs[0])),
             split=json.dumps(str(inputs[1])),
             steps=steps,
             seed=seed,
             dropout=dropout,
-            start_from=json.dumps(start_from),
         )
     )
     return path

@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from training.architectures.aligned import AlignedConfig, AlignedNet
 from training.architectures.published import PublishedConfig, PublishedNet
-from training.architectures.spectranet import SpectraNet, SpectraNetConfig
 
-NetworkConfig = SpectraNetConfig | AlignedConfig | PublishedConfig
-Network = SpectraNet | AlignedNet | PublishedNet
+NetworkConfig = AlignedConfig | PublishedConfig
+Network = AlignedNet | PublishedNet
 
 CONFIGS: dict[str, type[NetworkConfig]] = {
-    "spectranet": SpectraNetConfig,
     "aligned": AlignedConfig,
     "published": PublishedConfig,
 }
@@ -22,8 +20,6 @@ CONFIGS: dict[str, type[NetworkConfig]] = {
 
 def build(config: NetworkConfig) -> Network:
     """A network of the shape that `config` describes, with random weights."""
-    if isinstance(config, SpectraNetConfig):
-        return SpectraNet(config)
     if isinstance(config, PublishedConfig):
         return PublishedNet(config)
     return AlignedNet(config)
@@ -35,9 +31,9 @@ def architecture_name(config: NetworkConfig) -> str:
 
 
 def from_block(block: dict[str, Any]) -> NetworkConfig:
-    """The shape from a card's ``training.network``; cards without a name are the first kind."""
+    """The shape from a card's ``training.network``."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in block.items()}
-    return CONFIGS[values.pop("architecture", "spectranet")](**values)
+    return CONFIGS[values.pop("architecture")](**values)
 
 
 def named(network: nn.Module, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:

@@ -27,16 +27,11 @@ def fuse(network: Foldable) -> Foldable:
     return fused
 
 
-def empty_fused(config: NetworkConfig, members: int) -> Network | Served:
-    """A network without normalisation layers, for weights that were folded.
-
-    With `members` of 1 or more it is the one that is served, with so many members.
-    """
+def empty_fused(config: NetworkConfig, members: int) -> Served:
+    """The served network of so many members without normalisation layers, for folded weights."""
     from training.architectures import build
     from training.architectures.served import Served
 
-    if members == 0:
-        return fuse(build(config))
     return fuse(Served([build(config) for _ in range(members)]))
 
 

@@ -13,23 +13,6 @@ from training.card import read_card
 from training.evaluation.pictures import FOLDER, PICTURES
 
 COMMAND = "python -m training.evaluate exported_models/{name} --part {part} --count {count} --write"
-# Of cards that were measured before the kinds stood in the card: heading and words.
-_KINDS = {
-    "sedm": ("SEDM-like", "SEDM-like, SNR 4-40, no host light, every object equally often"),
-    "sedm_unfiltered": (
-        "unfiltered",
-        "as *sedm*, with the spectra in whose stated redshift is denied",
-    ),
-    "sedm_by_spectrum": (
-        "by spectrum",
-        "SEDM-like, SNR 4-40, no host light, every archive spectrum three times",
-    ),
-    "sedm_host": ("with host light", "as *sedm*, with 0-70 % host light in every transient"),
-    "as_observed": (
-        "as observed",
-        "archive spectra as they were observed (own redshift, resolution and noise)",
-    ),
-}
 _FIGURES = {
     "three_way_accuracy": "three-way accuracy (Ia / Ib, Ic, Ic-BL, IIb, Ibn / II, IIn)",
     "three_way_balanced": "three-way accuracy, mean of the three groups",
@@ -97,12 +80,10 @@ _COUNTS = (
 )
 _SUMMARY_KINDS = (
     "sedm",
-    "sedm_unfiltered",
     "sedm_host_30",
     "sedm_host_60",
     "sedm_4000_7500",
     "sedm_by_spectrum",
-    "sedm_host",
     "as_observed",
 )
 _SUMMARY = (
@@ -152,8 +133,8 @@ _MARKS = ("<!-- figures -->", "<!-- /figures -->")
 def summary(card: dict[str, Any]) -> str:
     """A few figures of a card as Markdown, with the command that measured them."""
     metrics = card["metrics"]
-    kinds = metrics.get("kinds", _KINDS)
-    shown = [kind for kind in _SUMMARY_KINDS if kind in metrics and kind in kinds]
+    kinds = metrics["kinds"]
+    shown = [kind for kind in _SUMMARY_KINDS if kind in kinds]
     blocks = [metrics[kind] for kind in shown]
     words = "; ".join(_said(*kinds[kind]) for kind in shown)
     return "\n".join(
@@ -215,7 +196,7 @@ def _lines(card: dict[str, Any], pictures: list[str]) -> list[str]:
         "",
         f"{card['task'].capitalize()}. Licence {card['licence']}.",
         "",
-        f"Trained on two CPU cores: {_stages(training['stages'])}. Split by object in "
+        f"Trained on two CPU cores: {_members(training['members'])}. Split by object in "
         f"`{training['split']}` (sha256 `{training['split_sha256'][:16]}`).",
         "",
         "## Objects behind each class",
@@ -225,7 +206,7 @@ def _lines(card: dict[str, Any], pictures: list[str]) -> list[str]:
     for name in card["classes"]:
         counts = [str(training["objects"][part][name]) for part in ("train", "validation", "test")]
         lines.append(f"| {name} | {' | '.join(counts)} |")
-    kinds = {k: v for k, v in metrics.get("kinds", _KINDS).items() if k in metrics}
+    kinds = metrics["kinds"]
     blocks = [metrics[kind] for kind in kinds]
     lines += [
         "",
@@ -356,11 +337,11 @@ def _counts(block: dict[str, Any]) -> str:
     return f"{block['n_spectra']:,} / {block['n_objects']}"
 
 
-def _stages(stages: list[dict[str, Any]]) -> str:
-    return ", then ".join(
-        f"`{stage['recipe']}` (seed {stage['seed']}, {stage['steps']} steps, "
-        f"{stage['seconds'] / 60:.0f} minutes)"
-        for stage in stages
+def _members(members: list[dict[str, Any]]) -> str:
+    return " and ".join(
+        f"`{member['recipe']}` (seed {member['seed']}, {member['steps']} steps, "
+        f"{member['seconds'] / 60:.0f} minutes)"
+        for member in members
     )
 
 
