@@ -21,13 +21,18 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-VERSION = 2
+VERSION = 3
+# Channels of a network's input.
+N_CHANNELS = 3
 
 # A pixel wider than this many times its narrower neighbour distance stands next
 # to a gap (between arms, or where bad pixels were left out): it ends there.
 _MAX_STRETCH = 1.5
 # Factor between the median absolute deviation and sigma of a Gaussian.
 _MAD_TO_SIGMA = 1.4826
+# The depth of features is stated relative to this contrast, and within these.
+_USUAL_SPREAD = 0.1
+_SPREADS = (0.01, 10.0)
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,10 @@ class Prepared(NamedTuple):
 
     Attributes
     ----------
-    input : ndarray, shape (..., 2, n_pixels), float32
-        The normalised flux (0 where invalid) and the valid-pixel channel (0 or 1).
+    input : ndarray, shape (..., 3, n_pixels), float32
+        The normalised flux, the valid-pixel channel (0 or 1), and how deep the features are:
+        the logarithm that the normalisation took out of the flux, the same at every valid
+        pixel. All are 0 where invalid.
     flux, ivar : ndarray, shape (..., n_pixels)
         The resampled flux before the continuum was divided out, and its inverse variance.
     continuum : ndarray, shape (..., n_pixels)
@@ -381,7 +388,9 @@ def prepare(
     The normalised flux is (flux / continuum - 1) over its robust standard deviation
     (1.4826 times the median absolute value), passed through c arcsinh(x / c), which
     is linear for |x| < c and logarithmic beyond. Multiplying the flux by a positive
-    number changes nothing.
+    number changes nothing. The third channel is ln(standard deviation / 0.1): light of
+    a host or of the sky that was not subtracted makes features shallow, which the
+    normalised flux alone does not tell.
     """
     # A common scale keeps fluxes of 1e-17 away from the floating-point floor.
     usable = np.where(ivar > 0, np.abs(flux), 0.0)
@@ -396,9 +405,10 @@ def prepare(
     spread = _MAD_TO_SIGMA * masked_median(np.abs(contrast), valid)[..., None]
     scaled = contrast / np.maximum(spread, 1e-3)
     normalised = config.clip * np.arcsinh(scaled / config.clip)
-    stacked = np.stack([normalised, valid.astype(np.float64)], axis=-2).astype(np.float32)
+    depth = np.where(valid, np.log(np.clip(spread, *_SPREADS) / _USUAL_SPREAD), 0.0)
+    stacked = np.stack([normalised, valid.astype(np.float64), depth], axis=-2)
     return Prepared(
-        stacked,
+        stacked.astype(np.float32),
         resampled.flux * scale,
         resampled.ivar / scale**2,
         continuum * scale,

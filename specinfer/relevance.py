@@ -84,7 +84,7 @@ def explain(
     interpreter : Interpreter
         Of the network that gave the answer.
     run : callable
-        Inputs, shape (n, 2, P), to raw outputs; called once.
+        Inputs, shape (n, 3, P), to raw outputs; called once.
     pixel : float
         Width of a pixel of the network's grid in ln(wavelength).
 
@@ -128,16 +128,16 @@ def occlude(
 
     Parameters
     ----------
-    prepared : ndarray, shape (2, P), float32
-        Flux and valid-pixel channel.
+    prepared : ndarray, shape (3, P), float32
+        As `specinfer.preprocess.Prepared.input`.
     valid : ndarray of bool, shape (P,)
     pixel, width : float
         Widths of a pixel and of a window in ln(wavelength).
 
     Returns
     -------
-    inputs : ndarray, shape (n, 2, P), float32
-        Flux 0 and not valid inside the window: as if it had not been observed.
+    inputs : ndarray, shape (n, 3, P), float32
+        All channels 0 inside the window: as if it had not been observed.
     covers : ndarray of bool, shape (n, P)
         The windows, half a width apart, so that every pixel is in two; those without
         any valid pixel are left out.

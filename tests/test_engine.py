@@ -13,6 +13,7 @@ from tiny_model import N_PIXELS, SIZES, make_graph
 from specinfer import engine, nvidia
 from specinfer.engine import Session
 from specinfer.errors import DeviceError, ModelError, SpecinferWarning, UsageError
+from specinfer.preprocess import N_CHANNELS
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def session(model: bytes) -> Session:
 
 
 def ones(batch: int = 1) -> np.ndarray:
-    return np.ones((batch, 2, N_PIXELS), np.float32)
+    return np.ones((batch, N_CHANNELS, N_PIXELS), np.float32)
 
 
 def test_runs(session: Session) -> None:
@@ -36,7 +37,7 @@ def test_runs(session: Session) -> None:
     }
     assert session.device == "cpu"
     assert session.metadata == {"name": "tiny"}
-    assert session.input_shapes == {"spectrum": (None, 2, N_PIXELS)}
+    assert session.input_shapes == {"spectrum": (None, N_CHANNELS, N_PIXELS)}
 
 
 def test_loads_only_when_used() -> None:

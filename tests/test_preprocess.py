@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from specinfer.preprocess import (
+    N_CHANNELS,
     VERSION,
     Prepared,
     Preprocessing,
@@ -93,7 +94,7 @@ def test_prepared_input_is_the_golden_one(case: str) -> None:
         )
     answer = prepare(wavelength, flux, ivar, CONFIG).input
     assert answer.dtype == np.float32
-    assert answer.shape == (*flux.shape[:-1], 2, CONFIG.n_pixels)
+    assert answer.shape == (*flux.shape[:-1], N_CHANNELS, CONFIG.n_pixels)
     np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
 
 
@@ -310,6 +311,28 @@ def test_a_smooth_slope_changes_little(axis: str, temperature: float, bound: flo
     a, b = one.input[0][one.valid], other.input[0][one.valid]
     assert rms(a - b) < bound * rms(a)
     assert np.corrcoef(a, b)[0, 1] > 0.94
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_smooth_light_on_top_makes_features_shallow(axis: str) -> None:
+    """As much featureless light again halves the depth, and changes little else."""
+    wavelength = AXES[axis]
+    flux = noisy_supernova(wavelength)
+    alone = prepared(wavelength, flux)
+    diluted = prepared(wavelength, flux + 1.0)
+    depth, shallow = (np.unique(made.input[2][made.valid]) for made in (alone, diluted))
+    assert depth.size == shallow.size == 1
+    assert float(depth[0] - shallow[0]) == pytest.approx(np.log(2.0), abs=0.03)
+    assert np.all(alone.input[2][~alone.valid] == 0)
+    change = (diluted.input[0] - alone.input[0])[alone.valid]
+    assert rms(change) < 0.05 * rms(alone.input[0][alone.valid])
+
+
+@pytest.mark.parametrize("level", [1e-12, 1e6])
+def test_the_depth_is_bounded(level: float) -> None:
+    flux = 1.0 + level * np.abs(np.random.default_rng(8).normal(size=FINE_AXIS.size))
+    answer = prepared(FINE_AXIS, flux)
+    assert np.abs(answer.input[2]).max() < 5.0
 
 
 def outlier_effect(axis: str, factor: float) -> float:

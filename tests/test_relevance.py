@@ -13,7 +13,7 @@ from specinfer import Classifier, ReadError, UsageError
 from specinfer.features import Feature, features_of
 from specinfer.lines import lines_of
 from specinfer.networks.spectranet import SpectraNet
-from specinfer.preprocess import Preprocessing
+from specinfer.preprocess import N_CHANNELS, Preprocessing
 from specinfer.relevance import MAX_NAMES, WINDOW, Relevance, name_peaks, occlude, spread
 from specinfer.result import failed
 from specinfer.wavelengths import air_to_vacuum
@@ -142,13 +142,13 @@ def test_windows_hide_flux_and_validity() -> None:
     rng = np.random.default_rng(2)
     valid = np.zeros(N_PIXELS, bool)
     valid[200:800] = True
-    prepared = np.stack([rng.normal(size=N_PIXELS), valid]).astype(np.float32)
+    prepared = np.stack([rng.normal(size=N_PIXELS), valid, 0.3 * valid]).astype(np.float32)
     inputs, covers = occlude(prepared, valid, GRID.step)
     assert inputs.dtype == np.float32
-    assert np.all(inputs[:, 0][covers] == 0.0)
-    assert np.all(inputs[:, 1][covers] == 0.0)
-    kept = np.broadcast_to(prepared, inputs.shape)[~np.repeat(covers[:, None], 2, axis=1)]
-    np.testing.assert_array_equal(inputs[~np.repeat(covers[:, None], 2, axis=1)], kept)
+    for channel in range(N_CHANNELS):
+        assert np.all(inputs[:, channel][covers] == 0.0)
+    kept = np.broadcast_to(prepared, inputs.shape)[~np.repeat(covers[:, None], N_CHANNELS, axis=1)]
+    np.testing.assert_array_equal(inputs[~np.repeat(covers[:, None], N_CHANNELS, axis=1)], kept)
     # Half a width apart: every valid pixel is hidden twice, and no window hides nothing.
     np.testing.assert_array_equal(covers[:, valid].sum(axis=0), 2)
     assert np.all((covers & valid).any(axis=1))

@@ -16,7 +16,7 @@ from specinfer.cli_output import csv_row, table_header, table_row, without_empty
 from specinfer.models import load_card
 from specinfer.networks.spectranet import SpectraNet
 from specinfer.networks.spectranet_answer import SpectraNetAnswer
-from specinfer.preprocess import Preprocessing
+from specinfer.preprocess import N_CHANNELS, Preprocessing
 
 SCHEMA_FILE = Path(__file__).resolve().parents[1] / "docs" / "result.schema.json"
 
@@ -316,7 +316,7 @@ def test_answers_do_not_depend_on_the_batch(trusted: Classifier) -> None:
 
 def test_any_number_of_rows_is_run(trusted: Classifier) -> None:
     network = network_of(trusted)
-    inputs = np.random.default_rng(1).normal(size=(150, 2, N_PIXELS)).astype(np.float32)
+    inputs = np.random.default_rng(1).normal(size=(150, N_CHANNELS, N_PIXELS)).astype(np.float32)
     raw = network.run(inputs)
     assert raw["class_logits"].shape == (150, 4)
     np.testing.assert_allclose(

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from specinfer import Spectrum
 from specinfer.models import card_fingerprint
-from specinfer.preprocess import Preprocessing
+from specinfer.preprocess import N_CHANNELS, Preprocessing
 
 CLASSES = ["SN Ia", "SN II", "galaxy", "star"]
 SIZES = {"class_logits": 4, "redshift_logits": 200, "phase_logits": 30, "embedding": 8}
@@ -31,7 +31,9 @@ def make_card(**changes: Any) -> dict[str, Any]:
         "family": "spectranet",
         "task": "a random network for tests",
         "classes": CLASSES,
-        "inputs": [{"name": "spectrum", "shape": ["batch", 2, N_PIXELS], "dtype": "float32"}],
+        "inputs": [
+            {"name": "spectrum", "shape": ["batch", N_CHANNELS, N_PIXELS], "dtype": "float32"}
+        ],
         "outputs": [{"name": name, "shape": ["batch", size]} for name, size in SIZES.items()],
         "preprocessing": Preprocessing(n_pixels=N_PIXELS).to_dict(),
         "redshift_bins": {"start": 0.0, "step": 0.002, "size": SIZES["redshift_logits"]},
@@ -88,7 +90,8 @@ def make_graph(
 ) -> bytes:
     """One random linear layer an output, on the flattened input.
 
-    `weights` takes the place of a random matrix, shape (2 * N_PIXELS, size).
+    `weights` takes the place of a random matrix, shape (2 * N_PIXELS, size). The depth of
+    features, the same at every pixel, would outweigh everything else: it is not looked at.
     """
     sizes = sizes or SIZES
     rng = np.random.default_rng(5)
@@ -100,12 +103,17 @@ def make_graph(
         scale = 1.0 if name == "redshift_logits" else 0.05
         matrix = rng.normal(size=(2 * N_PIXELS, size)).astype(np.float32) * scale
         matrix = np.asarray(given.get(name, matrix), dtype=np.float32)
+        matrix = np.pad(matrix, ((0, (N_CHANNELS - 2) * N_PIXELS), (0, 0)))
         matrices.append(numpy_helper.from_array(matrix, name + "_w"))
         nodes.append(helper.make_node("MatMul", ["flat", name + "_w"], [name]))
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("spectrum", TensorProto.FLOAT, ["batch", 2, N_PIXELS])],
+        [
+            helper.make_tensor_value_info(
+                "spectrum", TensorProto.FLOAT, ["batch", N_CHANNELS, N_PIXELS]
+            )
+        ],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
             for name, size in sizes.items()

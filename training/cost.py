@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from specinfer.engine import Session
+from specinfer.preprocess import N_CHANNELS
 from training.architectures import Network, count_parameters
 from training.architectures.fuse import fuse
 from training.export import to_onnx
@@ -89,7 +90,7 @@ def measure_latency(
     """Time calls of an ONNX file for so many seconds, at least three, after two to warm up."""
     session = Session(content, name="network", device="cpu", threads=threads)
     rng = np.random.default_rng(0)
-    inputs = {"spectrum": rng.normal(size=(batch, 2, n_pixels)).astype(np.float32)}
+    inputs = {"spectrum": rng.normal(size=(batch, N_CHANNELS, n_pixels)).astype(np.float32)}
     taken: list[float] = []
     for _ in range(2):
         session.run(inputs)

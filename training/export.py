@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnxscript import optimizer
 from rich.console import Console
 
+from specinfer.preprocess import N_CHANNELS
 from training.architectures import architecture_name, count_parameters
 from training.architectures.fuse import fuse
 from training.architectures.served import Served
@@ -77,7 +78,7 @@ def to_onnx(network: Served) -> onnx.ModelProto:
     onnx.ModelProto
         Checked; initializers are named like the network's parameters.
     """
-    example = torch.zeros(2, 2, network.config.n_pixels)
+    example = torch.zeros(2, N_CHANNELS, network.config.n_pixels)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings():
         # The exporter warns about its own internals.
@@ -186,7 +187,9 @@ def make_card(
         "family": "spectranet",
         "task": "class, redshift and phase of a transient, galaxy, quasar or star",
         "classes": list(CLASSES),
-        "inputs": [{"name": "spectrum", "shape": ["batch", 2, grid.n_pixels], "dtype": "float32"}],
+        "inputs": [
+            {"name": "spectrum", "shape": ["batch", N_CHANNELS, grid.n_pixels], "dtype": "float32"}
+        ],
         "outputs": [{"name": name, "shape": ["batch", size]} for name, size in sizes.items()],
         "preprocessing": grid.to_dict(),
         "redshift_bins": asdict(recipe.redshift_bins),

@@ -14,7 +14,7 @@ from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard, check_metadata, read_model
 from specinfer.networks.spectranet_answer import Candidate, SpectraNetAnswer
 from specinfer.networks.spectranet_outputs import Interpreter, keep_possible, possible_redshifts
-from specinfer.preprocess import Prepared, Preprocessing, prepare
+from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing, prepare
 from specinfer.relevance import Relevance, explain
 from specinfer.spectrum import Spectrum
 
@@ -59,7 +59,7 @@ class SpectraNet:
         check_metadata(self.card, self.session.metadata)
         shape = self.session.input_shapes.get(self.card.input_name)
         missing = {*_OUTPUTS, *self.card.output_names} - set(self.session.output_names)
-        if shape is None or shape[1:] != (2, self.config.n_pixels) or missing:
+        if shape is None or shape[1:] != (N_CHANNELS, self.config.n_pixels) or missing:
             raise ModelError(
                 "bad_model",
                 f"{self.card.model_path} does not have the inputs and outputs of a SpectraNet; "
@@ -116,7 +116,7 @@ class SpectraNet:
 
         Parameters
         ----------
-        inputs : ndarray, shape (n, 2, P), float32
+        inputs : ndarray, shape (n, 3, P), float32
             As `Prepared.input`; any number of them.
 
         Returns
@@ -270,6 +270,6 @@ def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -
         name=card.label,
         device=device,
         threads=threads,
-        shapes={card.input_name: (2, n_pixels)},
+        shapes={card.input_name: (N_CHANNELS, n_pixels)},
     )
     return SpectraNet(session, card)

@@ -47,6 +47,7 @@ def make_trials(label: Sequence[int], guess: Sequence[int], **changes: Any) -> T
         "subtype_probabilities": np.full((n, len(IA_SUBTYPES)), np.nan),
         "host_share": silent,
         "novel": silent,
+        "hosted": silent,
         "auto": silent,
     }
     return Trials(**(facts | changes))

@@ -54,7 +54,7 @@ every = pytest.mark.parametrize("name", TINY)
 
 def spectra(count: int, n_pixels: int = 256) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(count, 2, n_pixels, generator=generator)
+    return torch.randn(count, 3, n_pixels, generator=generator)
 
 
 def network_of(config: NetworkConfig) -> Network:
@@ -231,7 +231,7 @@ def test_a_shift_of_the_input_moves_the_scores() -> None:
                 if name.endswith(("bias", "running_mean")):
                     values.zero_()
         network.correlate.bias.zero_()
-    spectrum = torch.zeros(1, 2, 256)
+    spectrum = torch.zeros(1, 3, 256)
     torch.manual_seed(4)
     spectrum[:, 0, 100:140] = torch.randn(40)
     one = answer(network, spectrum)["redshift_logits"]

@@ -147,7 +147,7 @@ def test_all_grids_get_the_same_spectra(arguments: list[str]) -> None:
     assert {grid.n_pixels for grid in prepared} == {256, 512}
     coverage = []
     for grid, inputs in prepared.items():
-        assert inputs.shape == (len(targets), 2, grid.n_pixels)
+        assert inputs.shape == (len(targets), 3, grid.n_pixels)
         assert inputs.dtype == np.float32
         coverage.append(inputs[:, 1].mean(axis=1))
         assert coverage[-1].min() > MIN_COVERAGE

@@ -178,7 +178,7 @@ def maker() -> BatchMaker:
 
 def test_batches_are_ready_for_a_network(maker: BatchMaker) -> None:
     batch = maker.make(64, np.random.default_rng(5))
-    assert batch.input.shape == (64, 2, 256)
+    assert batch.input.shape == (64, 3, 256)
     assert batch.input.dtype == np.float32
     assert np.all(np.isfinite(batch.input))
     assert np.all(batch.input[:, 1].mean(axis=-1) > MIN_COVERAGE)

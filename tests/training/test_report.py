@@ -80,6 +80,7 @@ def test_phases_beyond_the_head_do_not_count() -> None:
     days = np.array([3.0, 14.0, 90.0, 0.0, np.nan])
     answer = figures(make_trials([IA] * 5, [IA] * 5, phase=phase, days=days))
     assert answer["phase_rms_days"][0] == pytest.approx(np.sqrt((9 + 16) / 2), abs=1e-5)
+    assert answer["phase_nmad_days"][0] == pytest.approx(1.4826 * 0.5, abs=1e-4)
 
 
 def test_nothing_to_count_is_none() -> None:
@@ -162,7 +163,7 @@ def test_what_a_network_does_not_say_is_none() -> None:
         "phase_within_68", "phase_within_95", "phase_within_68_ia", "phase_within_95_ia",
         "phase_within_68_cc", "phase_within_95_cc",
         "class_set_coverage", "class_set_size", "subtype_accuracy", "subtype_balanced_accuracy",
-        "host_share_rms", "host_share_bias", "novel_false_alarms",
+        "host_share_rms", "host_share_bias", "host_flagged", "novel_false_alarms",
     }  # fmt: skip
     assert subtypes(make_trials(label, label)) is None
 
@@ -293,6 +294,7 @@ def test_subtypes_host_light_novelty_and_sets_by_class() -> None:
         host=np.array([0.3] * 8 + [1.0] * 4),
         host_share=np.array([0.4] * 8 + [0.8] * 4),
         novel=np.array([1.0] + [0.0] * 11),
+        hosted=np.array([1.0, 1.0, *[0.0] * 6, *[1.0] * 4]),
         in_class_set=members,
     )
     answer = figures(trials)
@@ -303,6 +305,8 @@ def test_subtypes_host_light_novelty_and_sets_by_class() -> None:
     )
     assert answer["host_share_bias"][0] == pytest.approx(0.0)
     assert answer["novel_false_alarms"][0] == pytest.approx(1 / 12, abs=1e-5)
+    # Of the transients alone: a galaxy is light of a galaxy.
+    assert answer["host_flagged"][0] == pytest.approx(2 / 8, abs=1e-5)
     assert answer["class_set_coverage"][0] == pytest.approx(8 / 12, abs=1e-5)
     assert answer["class_set_size"][0] == pytest.approx(1.0)
     table = subtypes(trials)

@@ -481,9 +481,7 @@ def test_a_window_wider_than_the_axis_is_the_axis(simulator: Simulator) -> None:
 
 
 def test_what_is_seen_has_no_augmentation(blending: Simulator) -> None:
-    augmented = Conditions(
-        blend_share=1.0, narrow_share=1.0, strength=0.5, warp=0.01, hidden_share=1.0
-    )
+    augmented = Conditions(blend_share=1.0, narrow_share=1.0, hidden_share=1.0)
     rows, z = np.arange(len(blending.library)), np.full(len(blending.library), 0.1)
 
     def seen(conditions: Conditions) -> Observed:

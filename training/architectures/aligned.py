@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from specinfer.preprocess import N_CHANNELS
 from training.architectures.correlate import ShiftCorrelation
 from training.architectures.fuse import as_image, fold, fold_branches
 
@@ -92,7 +93,7 @@ class Residual(nn.Module):
 class AlignedNet(nn.Module):
     """Trunk, correlation and heads.
 
-    Input ``spectrum`` (batch, 2, n_pixels): normalised flux and valid-pixel channel.
+    Input ``spectrum`` (batch, 3, n_pixels), see `specinfer.preprocess.Prepared`.
     Outputs, each (batch, size), are named in `outputs`; ``host_logit`` is the logit of
     the share of host light.
     """
@@ -111,7 +112,7 @@ class AlignedNet(nn.Module):
             len(config.stem_kernels) - 1
         )
         self.stem = nn.ModuleList(
-            nn.Conv1d(2, size, kernel, stride=4, padding=kernel // 2)
+            nn.Conv1d(N_CHANNELS, size, kernel, stride=4, padding=kernel // 2)
             for size, kernel in zip(sizes, config.stem_kernels, strict=True)
         )
         self.stem_norm = nn.BatchNorm1d(w[0])

@@ -109,7 +109,7 @@ class SpectraBlock(nn.Module):
 class PublishedNet(nn.Module):
     """One of the two published networks.
 
-    Input ``spectrum`` (batch, 2, n_pixels): normalised flux and valid-pixel channel, of
+    Input ``spectrum`` (batch, 3, n_pixels), see `specinfer.preprocess.Prepared`, of
     which the flux alone is looked at. One output: ``class_logits`` (batch, n_classes), or
     ``redshift`` (batch, 1), positive by a softplus.
     """

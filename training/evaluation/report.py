@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.archive.labels import CLASSES
+from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.evaluation.detection import auc, calibration_error, recall_at, reliability_sums
 from training.evaluation.intervals import Figure, Resampler, divide
 from training.evaluation.measure import GROUP_OF_CLASS, nmad, rms, three_way
@@ -283,6 +283,7 @@ def _phases(sample: Sample) -> dict[str, Figure]:
         answer |= {
             f"phase_rms_days{suffix}": draws.root_mean_square(error, use),
             f"phase_rms_constant{suffix}": draws.root_mean_square(trials.phase - middle, use),
+            f"phase_nmad_days{suffix}": draws.of_rows(lambda rows: nmad(error[rows]), use),
             f"phase_within_68{suffix}": sample.coverage(trials.days68, trials.phase, use),
             f"phase_within_95{suffix}": sample.coverage(trials.days95, trials.phase, use),
         }
@@ -302,6 +303,7 @@ def _trust(sample: Sample) -> dict[str, Figure]:
     subtype_guess = np.nan_to_num(trials.subtype_probabilities).argmax(axis=1)
     hosted = np.isfinite(trials.host) & np.isfinite(trials.host_share)
     host_error = trials.host_share - trials.host
+    transient = trials.label < len(PHASE_CLASSES)
     n = trials.subtype_probabilities.shape[1]
     subtypes = np.eye(n)[trials.subtype] * typed[:, None]
     pairs = draws.sums(
@@ -327,6 +329,7 @@ def _trust(sample: Sample) -> dict[str, Figure]:
         ),
         "host_share_rms": draws.root_mean_square(host_error, hosted),
         "host_share_bias": draws.mean(host_error, hosted),
+        "host_flagged": draws.rate(trials.hosted > 0, transient & np.isfinite(trials.hosted)),
         "novel_false_alarms": draws.rate(trials.novel > 0, np.isfinite(trials.novel)),
     }
 

@@ -96,8 +96,9 @@ class Trials(Targets):
         P(subtype | SN Ia).
     host_share : ndarray, shape (n,)
         Estimated share of host light.
-    novel, auto : ndarray, shape (n,)
-        1 where the spectrum was flagged as novel; decided without a human.
+    novel, hosted, auto : ndarray, shape (n,)
+        1 where the spectrum was flagged as novel; as dominated by host light; decided
+        without a human.
     """
 
     probabilities: FloatArray
@@ -114,6 +115,7 @@ class Trials(Targets):
     subtype_probabilities: FloatArray
     host_share: FloatArray
     novel: FloatArray
+    hosted: FloatArray
     auto: FloatArray
 
 
@@ -165,9 +167,9 @@ def _columns(answers: Sequence[Any]) -> dict[str, Any]:
         given = getattr(answer, "prediction_set_by_class", None)
         return [np.nan if given is None else float(name in given) for name in CLASSES]
 
-    def novel(answer: Any) -> float | None:
-        has_score = getattr(answer, "novelty", None) is not None
-        return float("NOVEL" in answer.flags) if has_score else None
+    def flagged(answer: Any, score: str, flag: str) -> float | None:
+        has_score = getattr(answer, score, None) is not None
+        return float(flag in answer.flags) if has_score else None
 
     def auto(answer: Any) -> float | None:
         decision = getattr(answer, "decision", None)
@@ -194,6 +196,7 @@ def _columns(answers: Sequence[Any]) -> dict[str, Any]:
             -1, len(IA_SUBTYPES)
         ),
         "host_share": numbers(lambda a: getattr(a, "host_share", None)),
-        "novel": numbers(novel),
+        "novel": numbers(lambda a: flagged(a, "novelty", "NOVEL")),
+        "hosted": numbers(lambda a: flagged(a, "host_share", "HOST_DOMINATED")),
         "auto": numbers(auto),
     }

@@ -56,7 +56,7 @@ class Batch:
 
     Attributes
     ----------
-    input : ndarray, shape (batch, 2, n_pixels), float32
+    input : ndarray, shape (batch, 3, n_pixels), float32
     label : ndarray of int, shape (batch,)
     log1z : ndarray, shape (batch,)
         ln(1 + redshift).

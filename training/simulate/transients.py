@@ -51,11 +51,6 @@ class Conditions:
         Width of that window in ln(wavelength), uniform.
     blend_share : float
         Share of spectra that are a mean of two of their class at like phases.
-    strength : float
-        Standard deviation of the logarithm by which features are made stronger or weaker,
-        smoothly along the spectrum.
-    warp : float
-        Standard deviation of a smooth shift of the features in ln(wavelength).
     hidden_share : float
         Share of spectra of which up to three windows are hidden.
     hidden_range : (float, float)
@@ -81,8 +76,6 @@ class Conditions:
     narrow_share: float = 0.0
     narrow_range: tuple[float, float] = (0.38, 0.7)
     blend_share: float = 0.0
-    strength: float = 0.0
-    warp: float = 0.0
     hidden_share: float = 0.0
     hidden_range: tuple[float, float] = (0.01, 0.06)
     sky_residual: float = 4.0
@@ -92,10 +85,8 @@ class Conditions:
     reddening: float = 0.3
 
     def as_seen(self) -> Conditions:
-        """Without what only training adds: blends, changed features, windows, gaps."""
-        return replace(
-            self, narrow_share=0.0, blend_share=0.0, strength=0.0, warp=0.0, hidden_share=0.0
-        )
+        """Without what only training adds: blends, narrow windows, hidden windows."""
+        return replace(self, narrow_share=0.0, blend_share=0.0, hidden_share=0.0)
 
 
 # Nothing is drawn but the noise, and hardly any of that.
@@ -172,16 +163,10 @@ class Simulator:
         batch, n = rows.size, instrument.wavelength.size
         wavelength = instrument.wavelength
         shift = rng.normal(0.0, conditions.flexure, batch)
-        warp = _waves(wavelength, conditions.warp, batch, rng)
-        flux, good = self._rebin(rows, redshift, shift, instrument, warp)
+        flux, good = self._rebin(rows, redshift, shift, instrument)
         flux = flux * self._continuum(rows, redshift, wavelength, rng)
         flux = _unit_mean(flux, good)
         flux = self._blend(flux, good, rows, redshift, shift, instrument, conditions, rng)
-        if conditions.strength > 0:
-            factor = np.exp(_waves(wavelength, conditions.strength, batch, rng))
-            transient = self.library.label[rows] < _N_TRANSIENT
-            level = _running_mean(flux, good, wavelength)
-            flux = np.where(transient[:, None] & good, level + (flux - level) * factor, flux)
         flux, host = self._add_host(flux, good, rows, redshift, instrument, conditions, rng)
         flux = flux * _extinction(wavelength, rng.exponential(conditions.reddening, batch))
         flux = flux * _ripple(wavelength, conditions.ripple, batch, rng)
@@ -218,16 +203,15 @@ class Simulator:
         redshift: FloatArray,
         shift: FloatArray,
         instrument: Instrument,
-        warp: FloatArray | float = 0.0,
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Mean library flux inside each (shifted, warped) instrument pixel."""
+        """Mean library flux inside each (shifted) instrument pixel."""
         source = self._sedm_flux if instrument.name == "sedm" else self.library.flux
         good = self.library.good[rows]
         content = _cumulative(np.where(good, source[rows], 0.0))
         cover = _cumulative(good)
         zero = np.log1p(redshift)[:, None] + _X0
-        low = (np.log(instrument.lower + shift[:, None]) - zero + warp) / _STEP
-        high = (np.log(instrument.upper + shift[:, None]) - zero + warp) / _STEP
+        low = (np.log(instrument.lower + shift[:, None]) - zero) / _STEP
+        high = (np.log(instrument.upper + shift[:, None]) - zero) / _STEP
         covered = _at(cover, high) - _at(cover, low)
         valid = covered > 0.6 * (high - low)
         flux = (_at(content, high) - _at(content, low)) / np.maximum(covered, 1e-9)
@@ -384,42 +368,15 @@ def _extinction(wavelength: FloatArray, a_v: FloatArray) -> FloatArray:
     return np.asarray(10.0 ** (-0.4 * a_v[:, None] * (wavelength / 5500.0) ** -1.3))
 
 
-def _cosines(wavelength: FloatArray, batch: int, rng: np.random.Generator) -> FloatArray:
-    """Four cosines in ln(lambda) of random periods and phases, shape (batch, 4, n)."""
-    x = np.log(wavelength / 3000.0)
-    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
-    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
-    return np.asarray(np.cos(2 * np.pi * x / period + phase))
-
-
 def _ripple(
     wavelength: FloatArray, largest: float, batch: int, rng: np.random.Generator
 ) -> FloatArray:
-    """A smooth multiplicative error of a standard deviation of up to `largest`, (batch, n)."""
-    cosines = _cosines(wavelength, batch, rng)
+    """A smooth multiplicative error: four cosines in ln(lambda) with random phases."""
+    x = np.log(wavelength / 3000.0)
+    period = np.exp(rng.uniform(np.log(0.12), np.log(1.2), (batch, 4, 1)))
+    phase = rng.uniform(0.0, 2 * np.pi, (batch, 4, 1))
     size = rng.uniform(0.0, largest, (batch, 1, 1)) * rng.normal(size=(batch, 4, 1))
-    return np.asarray(1.0 + (size * cosines).sum(axis=1) / np.sqrt(2.0))
-
-
-def _waves(wavelength: FloatArray, size: float, batch: int, rng: np.random.Generator) -> FloatArray:
-    """Smooth random curves of standard deviation `size`, (batch, n); one 0 for none."""
-    if size <= 0:
-        return np.zeros((1, 1))
-    cosines = _cosines(wavelength, batch, rng)
-    curve = (rng.normal(size=(batch, 4, 1)) * cosines).sum(axis=1)
-    return np.asarray(size / np.sqrt(2.0) * curve)
-
-
-def _running_mean(
-    flux: FloatArray, good: NDArray[np.bool_], wavelength: FloatArray, width: float = 0.2
-) -> FloatArray:
-    """Mean of the good flux within `width` in ln(wavelength) about each pixel."""
-    x = np.log(wavelength)
-    low = np.searchsorted(x, x - 0.5 * width)
-    high = np.searchsorted(x, x + 0.5 * width)
-    content, count = _cumulative(np.where(good, flux, 0.0)), _cumulative(good)
-    total = content[:, high] - content[:, low]
-    return np.asarray(total / np.maximum(count[:, high] - count[:, low], 1.0))
+    return 1.0 + (size * np.cos(2 * np.pi * x / period + phase)).sum(axis=1) / np.sqrt(2.0)
 
 
 def _hidden(
