@@ -101,7 +101,7 @@ class Trust:
     ----------
     novelty : NoveltyLimit or None
     host_dominated : float or None
-        Share of host light above which a transient is flagged HOST_DOMINATED.
+        Estimated share of host light above which a transient is flagged HOST_DOMINATED.
     conflict_level : float or None
         Mass of the highest-density region of p(z) beyond which a given redshift is
         flagged Z_CONFLICT.

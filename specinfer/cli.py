@@ -86,7 +86,7 @@ Flags of an answer:
   Z_AMBIGUOUS               no clear mode of p(z); the modes are in candidates
   Z_GIVEN, Z_CONFLICT       the redshift was given; p(z) excludes it
   NOVEL                     unlike all spectra that the model was trained on
-  HOST_DOMINATED            a transient in mostly host light
+  HOST_DOMINATED            a transient with much host light
 
 \b
 Exit codes:

@@ -48,7 +48,9 @@ HOST_SHARE = 0.3
 # Rows of a validation class behind a threshold of its own.
 _LEAST_ROWS = 20
 NOVELTY_RATE, DECISION_RATE = 0.01, 0.005
-HOST_DOMINATED = 0.5
+# Of transients without host light. The estimate is an expected share: it stays below the
+# truth where that is large, and a fixed share would hardly ever be passed.
+HOST_RATE = 0.02
 CONFLICT_LEVEL = 0.997
 # How far the class probabilities go from the classes as training draws them, the rare ones
 # far too often, to their shares of the archive's objects: half way, in logarithms. All the
@@ -64,6 +66,7 @@ class Known:
     log1z: FloatArray
     phase: FloatArray
     subtype: NDArray[np.int64]
+    host: FloatArray
     weight: FloatArray
     n_objects: int
 
@@ -81,6 +84,7 @@ class Known:
             log1z=joined("log1z"),
             phase=joined("phase"),
             subtype=joined("subtype"),
+            host=joined("host"),
             weight=1.0 / counts[inverse],
             n_objects=int(counts.size),
         )
@@ -206,15 +210,25 @@ def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) ->
     }
 
 
+def host_share(answer: Outputs) -> FloatArray:
+    """The estimated share of host light, shape (n,)."""
+    return np.asarray(1.0 / (1.0 + np.exp(-answer["host_logit"][:, 0].astype(np.float64))))
+
+
+def host_threshold(answer: Outputs, known: Known) -> float:
+    """The share that hardly any transient without host light is said to have."""
+    bare = (known.label < len(PHASE_CLASSES)) & (known.host == 0)
+    return weighted_quantile(host_share(answer)[bare], known.weight[bare], 1.0 - HOST_RATE)
+
+
 def decide(
-    answer: Outputs, known: Known, calibration: dict[str, Any], novelty: float
+    answer: Outputs, known: Known, calibration: dict[str, Any], novelty: float, host: float
 ) -> dict[str, Any]:
     """The card's entry in ``decisions``: SN Ia that may be posted without a human."""
     ia = CLASSES.index("SN Ia")
     p = softmax(np.asarray(answer["class_logits"], np.float64), calibration["class_temperature"])
-    host = 1.0 / (1.0 + np.exp(-answer["host_logit"][:, 0].astype(np.float64)))
     # The flags that send an answer to a human whatever the probability.
-    flagged = (answer["novelty"][:, 0] > novelty) | (host > HOST_DOMINATED)
+    flagged = (answer["novelty"][:, 0] > novelty) | (host_share(answer) > host)
     posted = np.where(flagged, 0.0, p[:, ia])
     right = known.label == ia
     threshold = decision_threshold(posted, right, known.weight, DECISION_RATE)
@@ -278,13 +292,14 @@ def main(
     known = Known.of(seen, library)
     calibration = calibrate(recipe, answer, known, coverage)
     novelty = weighted_quantile(score(state, answer["embedding"]), known.weight, 1.0 - NOVELTY_RATE)
+    host = host_threshold(answer, known)
     block = {
         "members": [run_name(run) for run in runs],
         "calibration": calibration,
         "novelty": {"threshold": round(novelty, 5), "false_alarm_rate": NOVELTY_RATE},
-        "host": {"dominated": HOST_DOMINATED},
+        "host": {"dominated": round(host, 4), "false_alarm_rate": HOST_RATE},
         "redshift_conflict": {"level": CONFLICT_LEVEL},
-        "decisions": [decide(answer, known, calibration, novelty)],
+        "decisions": [decide(answer, known, calibration, novelty, host)],
     }
     temporary = first / (SERVED + ".tmp")
     torch.save(state | {"class_bias": served.class_bias.data}, temporary)
