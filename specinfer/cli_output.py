@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 OUTPUT_SUFFIXES = (".jsonl", ".json", ".csv")
+# Columns of a terminal on which the next best classes have a place.
+_WIDE = 100
 
 
 class Sink(Protocol):
@@ -69,7 +72,8 @@ class Table:
     def close(self) -> None:
         """Print the rows that are left."""
         if self._rows:
-            print_table(*without_empty("Decision", table_header(self._top), self._rows))
+            width = shutil.get_terminal_size().columns
+            print_table(*fitting(table_header(self._top), self._rows, width))
             self._rows = []
 
 
@@ -183,14 +187,22 @@ def table_header(top: int) -> list[str]:
     return [*header, *(["Next best"] if top > 1 else []), "Decision", "Flags"]
 
 
-def without_empty(
-    title: str, header: Sequence[str], rows: Sequence[Sequence[str | Text]]
+def fitting(
+    header: Sequence[str], rows: Sequence[Sequence[str | Text]], width: int
 ) -> tuple[list[str], list[list[str | Text]]]:
-    """A table without the column of this title, if no row has anything in it."""
-    column = header.index(title)
-    if any(str(row[column]) for row in rows):
-        return list(header), [list(row) for row in rows]
-    keep = [i for i in range(len(header)) if i != column]
+    """The columns that are worth their place on a terminal.
+
+    Decision and flags need something in them; the next best classes need a wide terminal,
+    where they do not squeeze the name of the file.
+    """
+    empty = {
+        title
+        for title, cells in zip(header, zip(*rows, strict=True), strict=True)
+        if title in ("Decision", "Flags") and not any(str(cell) for cell in cells)
+    }
+    if width < _WIDE:
+        empty.add("Next best")
+    keep = [i for i, title in enumerate(header) if title not in empty]
     return [header[i] for i in keep], [[row[i] for i in keep] for row in rows]
 
 

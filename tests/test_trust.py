@@ -12,7 +12,7 @@ import pytest
 from tiny_model import N_PIXELS, SUBTYPES, fake_spectrum, make_trust_card, write_model
 
 from specinfer import Classification, Classifier, ReadError, pdf
-from specinfer.cli_output import csv_row, table_header, table_row, without_empty
+from specinfer.cli_output import csv_row, fitting, table_header, table_row
 from specinfer.models import load_card
 from specinfer.networks.spectranet import SpectraNet
 from specinfer.networks.spectranet_answer import SpectraNetAnswer
@@ -365,11 +365,13 @@ def test_table_shows_decision_and_subtype(deciding: Classifier, tiny: Path) -> N
     result = deciding.classify(fake_spectrum(1))
     shown = "SN Ia" if result.subtype == "normal" else f"SN Ia ({result.subtype})"
     row = [str(cell) for cell in table_row(result, 3)]
-    header, rows = without_empty("Decision", table_header(3), [row])
+    header, rows = fitting(table_header(3), [row], 120)
     assert row[1] == shown
+    assert "Next best" in header
+    assert "Next best" not in fitting(table_header(3), [row], 80)[0]
     assert rows[0][header.index("Decision")] == "auto"
     plain = table_row(Classifier(device="cpu").classify(fake_spectrum(1)), 3)
-    header, rows = without_empty("Decision", table_header(3), [plain])
+    header, rows = fitting(table_header(3), [plain], 120)
     assert "Decision" not in header
     assert len(rows[0]) == len(header)
 
