@@ -44,6 +44,11 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> FloatArray:
     return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
+def logistic(logit: ArrayLike) -> FloatArray:
+    """Probabilities from logits, one each, in float64; large ones do not overflow."""
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * np.asarray(logit, dtype=np.float64)))
+
+
 def log_odds(logits: ArrayLike, index: int, temperature: float = 1.0) -> FloatArray:
     """ln(p / (1 - p)) of one of several classes, also where p rounds to 0 or 1.
 

@@ -16,6 +16,7 @@ from specinfer.pdf import (
     highest_density_mass,
     is_clear,
     log_odds,
+    logistic,
     mean_and_sigma,
     modes,
     point_estimate,
@@ -102,6 +103,12 @@ def test_a_single_bin_has_the_least_error() -> None:
     value, sigma = point_estimate(p, GRID)
     assert float(value) == pytest.approx(GRID[123])
     assert 0.25 * STEP <= float(sigma) <= 0.5 * STEP
+
+
+def test_logistic_is_the_definition_and_does_not_overflow() -> None:
+    x = np.linspace(-20.0, 20.0, 41)
+    np.testing.assert_allclose(logistic(x), 1.0 / (1.0 + np.exp(-x)), rtol=1e-6, atol=1e-15)
+    assert logistic([-1e4, 1e4]).tolist() == [0.0, 1.0]
 
 
 # --- quantiles -----------------------------------------------------------------------

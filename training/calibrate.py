@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from specinfer.networks.spectranet import keep_possible, possible_redshifts
-from specinfer.pdf import central_mass, softmax
+from specinfer.pdf import central_mass, logistic, softmax
 from training.architectures.served import Served
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
@@ -210,15 +210,12 @@ def calibrate(recipe: Recipe, answer: Outputs, known: Known, coverage: float) ->
     }
 
 
-def host_share(answer: Outputs) -> FloatArray:
-    """The estimated share of host light, shape (n,)."""
-    return np.asarray(1.0 / (1.0 + np.exp(-answer["host_logit"][:, 0].astype(np.float64))))
-
-
 def host_threshold(answer: Outputs, known: Known) -> float:
     """The share that hardly any transient without host light is said to have."""
     bare = (known.label < len(PHASE_CLASSES)) & (known.host == 0)
-    return weighted_quantile(host_share(answer)[bare], known.weight[bare], 1.0 - HOST_RATE)
+    return weighted_quantile(
+        logistic(answer["host_logit"][bare, 0]), known.weight[bare], 1.0 - HOST_RATE
+    )
 
 
 def decide(
@@ -228,7 +225,7 @@ def decide(
     ia = CLASSES.index("SN Ia")
     p = softmax(np.asarray(answer["class_logits"], np.float64), calibration["class_temperature"])
     # The flags that send an answer to a human whatever the probability.
-    flagged = (answer["novelty"][:, 0] > novelty) | (host_share(answer) > host)
+    flagged = (answer["novelty"][:, 0] > novelty) | (logistic(answer["host_logit"][:, 0]) > host)
     posted = np.where(flagged, 0.0, p[:, ia])
     right = known.label == ia
     threshold = decision_threshold(posted, right, known.weight, DECISION_RATE)

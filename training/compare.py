@@ -93,12 +93,8 @@ def _load_member(path: Path) -> Member:
     raise SystemExit(f"{path} is neither a run folder nor a recipe")
 
 
-def observe(
-    members: Sequence[Member], count: int, seed: int
-) -> tuple[Targets, dict[Preprocessing, NDArray[np.float32]]]:
-    """SEDM-like spectra of validation objects, prepared for every grid that is needed.
-
-    Spectra that see too little of one of the grids are left out for all.
+def common_library(members: Sequence[Member]) -> Library:
+    """The library that all members were trained on.
 
     Raises
     ------
@@ -112,7 +108,18 @@ def observe(
     path = resolve(recipe.data.library)
     if not path.is_file():
         raise SystemExit(f"{path} is not there: run `python -m training.archive` first")
-    library = Library.load(path)
+    return Library.load(path)
+
+
+def observe(
+    members: Sequence[Member], library: Library, count: int, seed: int
+) -> tuple[Targets, dict[Preprocessing, NDArray[np.float32]]]:
+    """SEDM-like spectra of validation objects, prepared for every grid that is needed.
+
+    Spectra that see too little of one of the grids are left out for all. `library` is that
+    of `common_library`.
+    """
+    recipe = members[0].recipe
     rows = usable_rows(recipe, library, "validation")
     targets, spectra = Observatory(library, rows, recipe, seed).observe(KINDS[0], count)
     prepared = {
@@ -222,7 +229,7 @@ def compare(
     targets = prepared = None
     if trained:
         with console.status("simulating"):
-            targets, prepared = observe(trained, count, seed)
+            targets, prepared = observe(trained, common_library(trained), count, seed)
         block["trials"] = {
             "kind": KINDS[0].words,
             "part": "validation",

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from training.archive.labels import CLASSES, THREE_WAY
 from training.archive.library import Library
-from training.compare import answers, load_entry, observe, score
-from training.config import Recipe, resolve
+from training.compare import answers, common_library, load_entry, observe, score
+from training.config import Recipe
 from training.paths import ROOT
 from training.run import usable_rows
 
@@ -43,9 +43,10 @@ def training_objects(recipe: Recipe, library: Library) -> int:
 def curve(runs: Sequence[Path], count: int, seed: int, console: Console) -> list[dict[str, Any]]:
     """Figures of every run, fewest objects first; each figure as [value, low, high]."""
     entries = [load_entry(str(run)) for run in runs]
+    members = [entry.members[0] for entry in entries]
     with console.status("simulating"):
-        targets, prepared = observe([entry.members[0] for entry in entries], count, seed)
-    library = Library.load(resolve(entries[0].members[0].recipe.data.library))
+        library = common_library(members)
+        targets, prepared = observe(members, library, count, seed)
     points = []
     for run, entry in zip(runs, entries, strict=True):
         recipe = entry.members[0].recipe

@@ -100,8 +100,7 @@ class Interpreter:
                 phase_err=float(phase_err[i]),
                 phase_intervals=phase_intervals[i],
                 p_subtype={name: p[i] for name, p in subtypes.items()},
-                # The logistic function, without its overflow.
-                host_share=None if host is None else 0.5 + 0.5 * float(np.tanh(host[i, 0] / 2)),
+                host_share=None if host is None else float(pdf.logistic(host[i, 0])),
                 novelty=None if novelty is None else float(novelty[i, 0]),
                 embedding=raw["embedding"][i],
             )

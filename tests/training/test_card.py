@@ -79,6 +79,34 @@ def test_the_readme_shows_the_figures_of_the_card() -> None:
     assert summary(shipped) in (ROOT / "README.md").read_text()
 
 
+def test_the_targets_of_the_docs_are_measured_as_the_card_says() -> None:
+    card_path = ROOT / "exported_models" / "spectranet" / "card.json"
+    metrics = json.loads(card_path.read_text())["metrics"]
+    text = (ROOT / "docs" / "spectranet.md").read_text()
+    main = metrics["sedm"]
+    table = {
+        "three-way accuracy": (main["three_way_accuracy"], 3),
+        "balanced accuracy, classes with at least 5 objects": (main["balanced_accuracy_many"], 3),
+        "Ia recall where the ROC has 0.6 % of the rest": (main["ia_roc_recall"], 3),
+        "redshift RMS": (main["redshift_rms"], 4),
+        "redshift RMS, Ia": (main["redshift_rms_ia"], 4),
+        "redshift NMAD": (main["redshift_nmad"], 4),
+        "redshifts in their 68 % interval": (main["redshift_within_68"], 3),
+        "redshifts in their 95 % interval": (main["redshift_within_95"], 3),
+        "three-way accuracy at SNR 4-8": (metrics["sedm_by_snr"]["4-8"]["three_way_accuracy"], 3),
+        "three-way accuracy with 4000-7500 A": (metrics["sedm_4000_7500"]["three_way_accuracy"], 3),
+        "three-way accuracy with 5800-10200 A": (
+            metrics["red_5800_10200"]["three_way_accuracy"],
+            3,
+        ),
+    }
+    for words, ((value, low, high), digits) in table.items():
+        measured = f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+        (line,) = [x for x in text.splitlines() if x.startswith(f"| {words} |")]
+        assert f"| {measured} |" in line
+    assert metrics["command"] in text
+
+
 def test_the_summary_replaces_what_stands_between_its_marks(tmp_path: Path) -> None:
     shipped = json.loads((ROOT / "exported_models" / "spectranet" / "card.json").read_text())
     readme = tmp_path / "README.md"

@@ -143,7 +143,7 @@ def test_the_table_says_what_stands_behind_it(table: dict[str, Any]) -> None:
 
 def test_all_grids_get_the_same_spectra(arguments: list[str]) -> None:
     members = [m for name in arguments[:2] for m in compare.load_entry(name).members]
-    targets, prepared = compare.observe(members, 40, 1)
+    targets, prepared = compare.observe(members, compare.common_library(members), 40, 1)
     assert {grid.n_pixels for grid in prepared} == {256, 512}
     coverage = []
     for grid, inputs in prepared.items():
@@ -163,7 +163,7 @@ def test_networks_of_other_data_are_not_compared(arguments: list[str], tmp_path:
         for m in compare.load_entry(name).members
     ]
     with pytest.raises(SystemExit, match="split"):
-        compare.observe(members, 10, 1)
+        compare.common_library(members)
 
 
 def test_nothing_ends_with_a_sentence(tmp_path: Path) -> None:
