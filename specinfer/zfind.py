@@ -28,13 +28,16 @@ class Found(NamedTuple):
     fits : tuple of Fit
         The best `N_BEST`, by rising chi2; any two of the same family are more than 1000 km/s
         apart.
+    null : ndarray, shape (n,)
+        The polynomial alone, fitted to the spectrum.
     null_chi2 : float
-        Of the polynomial alone.
+        Of that.
     curves : dict of str to Curve
         chi2 of every family at every pixel shift.
     """
 
     fits: tuple[Fit, ...]
+    null: FloatArray
     null_chi2: float
     curves: dict[str, Curve]
 
@@ -109,9 +112,10 @@ def find(
         kept += [one for one in fits[count:] if one.family != kept[0].family][:1]
     weight = data.weight
     basis = scanners[0].polynomials(data)[0]
-    null = np.linalg.lstsq((basis * np.sqrt(weight)).T, np.sqrt(weight) * data.flux, rcond=None)[0]
-    null_chi2 = float((weight * (data.flux - null @ basis) ** 2).sum())
-    return Found(tuple(kept), null_chi2, curves)
+    root = np.sqrt(weight)
+    null = np.linalg.lstsq((basis * root).T, root * data.flux, rcond=None)[0] @ basis
+    null_chi2 = float((weight * (data.flux - null) ** 2).sum())
+    return Found(tuple(kept), null, null_chi2, curves)
 
 
 def minima(curve: Curve, count: int) -> list[tuple[float, float]]:

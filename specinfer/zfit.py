@@ -25,6 +25,8 @@ class Fit(NamedTuple):
     family : str
     redshift, redshift_err : float
         The error is that of the curvature of chi2, all other unknowns free.
+    at_limit : bool
+        Whether the redshift is at the end of the family's range.
     chi2 : float
         Over all usable pixels.
     n_pixels : int
@@ -39,6 +41,7 @@ class Fit(NamedTuple):
     family: str
     redshift: float
     redshift_err: float
+    at_limit: bool
     chi2: float
     n_pixels: int
     coefficients: FloatArray
@@ -68,8 +71,8 @@ def fit(scanner: Scanner, data: Gridded, redshift: float, resolution: float | No
     family = scanner.family
     width = data.binning * LN_STEP
     start = np.log1p(redshift) / width
-    low = max(start - 1.5, np.log1p(family.redshift_min) / width)
-    high = min(start + 1.5, np.log1p(family.redshift_max) / width)
+    ends = np.log1p([family.redshift_min, family.redshift_max]) / width
+    low, high = max(start - 1.5, ends[0]), min(start + 1.5, ends[1])
     first, spectra = scanner.templates(data.binning, resolution)
     basis, times = scanner.polynomials(data)
     n_j, n_k = len(basis), len(spectra)
@@ -116,6 +119,7 @@ def fit(scanner: Scanner, data: Gridded, redshift: float, resolution: float | No
         family.name,
         found,
         float((1.0 + found) * width / np.sqrt(curvature_at)),
+        bool(np.abs(position - ends).min() < 1.0),
         chi2,
         use.size,
         coefficients[n_j : n_j + n_k],

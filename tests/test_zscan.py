@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from specinfer import zwarn
 from specinfer.zfind import find, minima
 from specinfer.zfit import fit
 from specinfer.zscan import (
@@ -262,3 +263,34 @@ def test_convolution_keeps_the_sum() -> None:
     assert made.argmax() == 150
     x = np.arange(300) - 150
     assert (made[0] * x**2).sum() == pytest.approx(25.0, rel=0.01)
+
+
+def test_warnings_of_noise_and_of_a_single_line() -> None:
+    scanners = [Scanner(galaxy()), Scanner(star())]
+    rng = np.random.default_rng(0)
+    noise = Gridded(FIRST, 0.0, 1, rng.normal(0, 1, 4000), np.ones(4000), 1.0)
+    assert {"NO_SIGNAL"} <= set(zwarn.names(zwarn.zwarning(find(noise, scanners), noise)))
+
+    flux = 1.0 + rng.normal(0, 0.1, 4000)
+    flux += 2.0 * np.exp(-0.5 * ((np.arange(4000) - 2500) / 2.0) ** 2)
+    lonely = Gridded(FIRST, 0.0, 1, flux, np.full(4000, 100.0), 1.0)
+    assert "SINGLE_LINE" in zwarn.names(zwarn.zwarning(find(lonely, scanners), lonely))
+
+    sure = observed(galaxy(), (1.0, 0.3, 0.2), 0.21, 10.0, 1)
+    assert zwarn.zwarning(find(sure, scanners), sure) == 0
+
+
+def test_a_sky_line_is_no_redshift() -> None:
+    rng = np.random.default_rng(0)
+    flux = 1.0 + rng.normal(0, 0.1, 4000)
+    pixel = np.log10(5578.9) / STEP - FIRST
+    flux += 3.0 * np.exp(-0.5 * ((np.arange(4000) - pixel) / 1.5) ** 2)
+    data = Gridded(FIRST, 0.0, 1, flux, np.full(4000, 100.0), 1.0)
+    found = find(data, [Scanner(galaxy()), Scanner(star())])
+    assert "SKYLINE_DRIVEN" in zwarn.names(zwarn.zwarning(found, data))
+
+
+def test_the_bits_of_redrock_keep_their_numbers() -> None:
+    assert zwarn.mask("LITTLE_COVERAGE", "SMALL_DELTA_CHI2", "Z_FITLIMIT") == 2 + 4 + 32
+    assert zwarn.names(2 + 4 + 32) == ("LITTLE_COVERAGE", "SMALL_DELTA_CHI2", "Z_FITLIMIT")
+    assert set(zwarn.MEANINGS) == set(zwarn.BITS)

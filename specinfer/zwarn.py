@@ -1,0 +1,138 @@
+"""ZWARNING: a bit mask of why a redshift of the scan may be wrong.
+
+Bits up to 15 that mean the same as in redrock (github.com/desihub/redrock, `zwarning.py`)
+have its names and numbers; those from 16 on are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specinfer.zfind import Found
+from specinfer.zscan import LN_STEP, Gridded
+
+FloatArray = NDArray[np.float64]
+
+BITS = {
+    "LITTLE_COVERAGE": 1,
+    "SMALL_DELTA_CHI2": 2,
+    "Z_FITLIMIT": 5,
+    "NO_SIGNAL": 16,
+    "SKYLINE_DRIVEN": 17,
+    "SINGLE_LINE": 18,
+    "OUT_OF_DOMAIN": 19,
+}
+MEANINGS = {
+    "LITTLE_COVERAGE": "too little of the spectrum is usable",
+    "SMALL_DELTA_CHI2": "another redshift fits almost as well",
+    "Z_FITLIMIT": "the redshift is at the end of the range that was searched",
+    "NO_SIGNAL": "the fit is hardly better than a smooth continuum",
+    "SKYLINE_DRIVEN": "most of what speaks for the redshift lies on night-sky lines",
+    "SINGLE_LINE": "a single line decides the redshift",
+    "OUT_OF_DOMAIN": "the spectrum is not of a kind that the eigen-spectra were made for",
+}
+
+# Strong night-sky lines, vacuum Angstrom (Osterbrock et al. 1996, PASP 108, 277), and the
+# bands of OH beyond 7200 Angstrom, which are too many to name.
+SKY_LINES = (5578.9, 5891.6, 5897.6, 6302.0, 6365.5, 6865.0)
+_NEAR_SKY = 6.0
+# Half the width of what counts as one line, in ln(wavelength): 900 km/s.
+_LINE = 0.003
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a warning begins.
+
+    Parameters
+    ----------
+    delta_chi2 : float
+        Least difference to the next redshift.
+    gain : float
+        Least improvement over a smooth continuum, in chi2.
+    coverage : float
+        Least usable range, in ln(wavelength).
+    sky_share, line_share : float
+        Largest share of that improvement on sky lines, and in one line.
+    resolution : float
+        Least resolving power.
+    """
+
+    delta_chi2: float = 9.0
+    gain: float = 30.0
+    coverage: float = 0.15
+    sky_share: float = 0.5
+    line_share: float = 0.8
+    resolution: float = 100.0
+
+
+def names(mask: int) -> tuple[str, ...]:
+    """The names of the bits that are set, by number."""
+    return tuple(name for name, bit in BITS.items() if mask >> bit & 1)
+
+
+def mask(*which: str) -> int:
+    """The bit mask of names."""
+    return sum(1 << BITS[name] for name in set(which))
+
+
+def gains(found: Found, data: Gridded) -> FloatArray:
+    """How much each pixel's chi2 falls from the smooth continuum to the best fit, shape (n,)."""
+    best = found.fits[0].model
+    return np.asarray(data.weight * ((data.flux - found.null) ** 2 - (data.flux - best) ** 2))
+
+
+def zwarning(
+    found: Found,
+    data: Gridded,
+    limits: Limits | None = None,
+    resolution: float | None = None,
+) -> int:
+    """The bit mask of a search.
+
+    Parameters
+    ----------
+    found : Found
+    data : Gridded
+    limits : Limits, optional
+    resolution : float, optional
+        Resolving power of the spectrum, if it is known.
+
+    Returns
+    -------
+    int
+    """
+    limits = limits or Limits()
+    pixel = data.binning * LN_STEP
+    usable = float((data.weight > 0).sum()) * pixel
+    gain = gains(found, data)
+    total = float(gain.sum())
+    wavelength = 10.0**data.centres
+    raised = {
+        "LITTLE_COVERAGE": usable < limits.coverage,
+        "SMALL_DELTA_CHI2": found.delta_chi2 < limits.delta_chi2,
+        "Z_FITLIMIT": found.fits[0].at_limit,
+        "NO_SIGNAL": total < limits.gain,
+        "SKYLINE_DRIVEN": total > 0
+        and float(gain[_on_sky(wavelength)].sum()) > limits.sky_share * total,
+        "SINGLE_LINE": total > 0 and _best_window(gain, pixel) > limits.line_share * total,
+        "OUT_OF_DOMAIN": resolution is not None and resolution < limits.resolution,
+    }
+    return mask(*(name for name, is_set in raised.items() if is_set))
+
+
+def _on_sky(wavelength: FloatArray) -> NDArray[np.bool_]:
+    on = np.zeros(wavelength.size, dtype=bool)
+    for line in SKY_LINES:
+        on |= np.abs(wavelength - line) < _NEAR_SKY
+    return on
+
+
+def _best_window(gain: FloatArray, pixel: float) -> float:
+    """The largest sum of gains within one line's width."""
+    width = max(3, round(2 * _LINE / pixel))
+    sums = np.convolve(gain, np.ones(width), mode="valid") if gain.size >= width else gain
+    return float(sums.max())
