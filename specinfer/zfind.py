@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.zfit import Fit, fit
-from specinfer.zscan import Curve, Gridded, Scanner
+from specinfer.zgrid import Gridded
+from specinfer.zscan import Curve, Scanner
 
 FloatArray = NDArray[np.float64]
 
@@ -90,28 +91,25 @@ def find(
         key=lambda item: item[0],
     )
     fits: list[Fit] = []
-    families: set[str] = set()
     for chi2, redshift, scanner in waiting:
         ranked = sorted(one.chi2 for one in fits)
         # The fit obeys more constraints than the scan: it can hardly be better. But every
         # family is heard once.
-        hopeless = len(ranked) >= count and chi2 > ranked[count - 1]
-        if hopeless and scanner.family.name in families:
+        heard = any(one.family == scanner.family.name for one in fits)
+        if heard and len(ranked) >= count and chi2 > ranked[count - 1]:
             continue
-        made = fit(scanner, data, redshift, resolution)
-        near = [one for one in fits if one.family == made.family and _close(one, made)]
-        if not near:
-            fits.append(made)
-            families.add(made.family)
-        elif made.chi2 < near[0].chi2:
-            fits[fits.index(near[0])] = made
+        fits.append(fit(scanner, data, redshift, resolution, iterations=1))
+    # The best two to the end; for the others it is enough to know that they are worse.
+    fits.sort(key=lambda one: one.chi2)
+    named = {one.family.name: one for one in scanners}
+    fits[:2] = [fit(named[one.family], data, one.redshift, resolution) for one in fits[:2]]
     fits.sort(key=lambda one: one.chi2)
     kept = fits[:count]
     # The runner-up of another family is worth keeping if it is not among the best.
     if len({one.family for one in kept}) == 1:
         kept += [one for one in fits[count:] if one.family != kept[0].family][:1]
     weight = data.weight
-    basis = scanners[0].polynomials(data)[0]
+    basis = scanners[0].polynomials(data.flux.size)[0]
     root = np.sqrt(weight)
     null = np.linalg.lstsq((basis * root).T, root * data.flux, rcond=None)[0] @ basis
     null_chi2 = float((weight * (data.flux - null) ** 2).sum())
@@ -140,7 +138,3 @@ def minima(curve: Curve, count: int) -> list[tuple[float, float]]:
         found.append((value, float(np.expm1(position[i] + offset * step))))
         chi2[np.abs(position - position[i]) < SEPARATION] = np.inf
     return found
-
-
-def _close(one: Fit, other: Fit) -> bool:
-    return bool(abs(np.log1p(one.redshift) - np.log1p(other.redshift)) < SEPARATION)

@@ -7,14 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.zscan import LN_STEP, Gridded, Scanner
+from specinfer.zgrid import LN_STEP, Gridded
+from specinfer.zscan import Scanner
 
 FloatArray = NDArray[np.float64]
 
-# Points of the interpolation between template pixels: lines are two pixels wide, cubic
-# interpolation would smooth them.
-_POINTS = 6
-_ITERATIONS = 4
+# Nodes of the interpolation between template pixels: lines are two pixels wide, a cubic
+# would smooth them.
+_NODES = np.arange(-2, 4)
+_TO_POLYNOMIAL = np.linalg.inv(np.vander(_NODES.astype(np.float64), increasing=True))
+ITERATIONS = 4
+# Steps below this many pixels change nothing that can be measured.
+_CONVERGED = 2e-3
+_REACH = 1.5
 
 
 class Fit(NamedTuple):
@@ -49,7 +54,13 @@ class Fit(NamedTuple):
     continuum: FloatArray
 
 
-def fit(scanner: Scanner, data: Gridded, redshift: float, resolution: float | None = None) -> Fit:
+def fit(
+    scanner: Scanner,
+    data: Gridded,
+    redshift: float,
+    resolution: float | None = None,
+    iterations: int = ITERATIONS,
+) -> Fit:
     """Fit a family around a redshift: all coefficients, and the redshift itself.
 
     Gauss-Newton steps in the redshift, with all linear unknowns solved anew at each
@@ -63,6 +74,8 @@ def fit(scanner: Scanner, data: Gridded, redshift: float, resolution: float | No
         Of the minimum of the scan; the fit stays within 1.5 pixels of it.
     resolution : float, optional
         As for `Scanner.scan`.
+    iterations : int
+        Solutions at most; with 1 the redshift is as given.
 
     Returns
     -------
@@ -70,122 +83,153 @@ def fit(scanner: Scanner, data: Gridded, redshift: float, resolution: float | No
     """
     family = scanner.family
     width = data.binning * LN_STEP
-    start = np.log1p(redshift) / width
+    start = float(np.log1p(redshift)) / width
     ends = np.log1p([family.redshift_min, family.redshift_max]) / width
-    low, high = max(start - 1.5, ends[0]), min(start + 1.5, ends[1])
-    first, spectra = scanner.templates(data.binning, resolution)
-    basis, times = scanner.polynomials(data)
-    n_j, n_k = len(basis), len(spectra)
-    use = np.flatnonzero(data.weight > 0)
-    root = np.sqrt(data.weight[use])
-    target = root * data.flux[use]
-    pixel = data.first + np.arange(data.flux.size) - first
-    ridge = np.concatenate(
-        [np.zeros(n_j), family.precision, np.full(len(times), family.precision[0])]
-    )
-    free_sign = np.ones(ridge.size, dtype=bool)
-    free_sign[n_j : n_j + n_k] = False
-
+    low, high = max(start - _REACH, ends[0]), min(start + _REACH, ends[1])
+    solver = _Solver(scanner, data, resolution)
     position = start
-    best: tuple[float, float, FloatArray, FloatArray, FloatArray] | None = None
-    for _ in range(_ITERATIONS):
-        shifted, slope = _shifted(spectra, pixel, position - data.offset)
-        design = np.concatenate([basis, shifted, times * shifted[0]])
-        weighted = design[:, use] * root
-        normal = weighted @ weighted.T
-        right = weighted @ target
-        coefficients = _bounded(normal, right, ridge, free_sign)
-        residual = target - coefficients @ weighted
-        chi2 = float(residual @ residual)
-        # The model's slope, less what the linear unknowns can do about it.
-        derivative = coefficients[n_j : n_j + n_k] @ slope
-        derivative = (derivative + (coefficients[n_j + n_k :] @ times) * slope[0])[use] * root
-        active = free_sign | (coefficients > 0)
-        rows = weighted[active]
-        small = normal[np.ix_(active, active)] + np.diag(ridge[active] + 1e-9)
-        alone = derivative - np.linalg.solve(small, rows @ derivative) @ rows
-        curvature = max(float(alone @ alone), 1e-12)
-        if best is None or chi2 < best[0]:
-            best = (chi2, position, coefficients, design, np.array(curvature))
-        step = float(np.clip(alone @ residual / curvature, -1.0, 1.0))
+    best = solver.at(position)
+    for _ in range(iterations - 1):
+        step = float(np.clip(best.step, -1.0, 1.0))
         moved = float(np.clip(position + step, low, high))
-        if abs(moved - position) < 2e-3:
+        if abs(moved - position) < _CONVERGED:
             break
         position = moved
-    assert best is not None
-    chi2, position, coefficients, design, curvature_at = best
-    found = float(np.expm1(position * width))
+        made = solver.at(position)
+        if made.chi2 > best.chi2:
+            break
+        best = made
+    found = float(np.expm1(best.position * width))
+    n_j = scanner.additive
     return Fit(
         family.name,
         found,
-        float((1.0 + found) * width / np.sqrt(curvature_at)),
-        bool(np.abs(position - ends).min() < 1.0),
-        chi2,
-        use.size,
-        coefficients[n_j : n_j + n_k],
-        coefficients @ design,
-        coefficients[:n_j] @ basis,
+        float((1.0 + found) * width * best.sigma),
+        bool(np.abs(best.position - ends).min() < 1.0),
+        best.chi2,
+        int((data.weight > 0).sum()),
+        best.weights[n_j : n_j + len(family.spectra)],
+        best.model,
+        best.weights[:n_j] @ solver.basis,
     )
 
 
-def _shifted(
-    spectra: FloatArray, pixel: NDArray[np.intp], position: float
-) -> tuple[FloatArray, FloatArray]:
-    """Templates at pixels less a fractional shift, and their derivative in the shift."""
-    whole = int(np.floor(position))
-    part = 1.0 - (position - whole)
-    # The value at pixel - position = (pixel - whole - 1) + part.
-    base = pixel - whole - 1
-    nodes = np.arange(_POINTS) - (_POINTS // 2 - 1)
-    weights, slopes = _lagrange(part, nodes)
-    n = spectra.shape[1]
-    inside = (base + nodes[0] >= 0) & (base + nodes[-1] < n)
-    low = int(np.argmax(inside))
-    count = int(inside.sum())
-    value = np.zeros((len(spectra), pixel.size))
-    slope = np.zeros_like(value)
-    if count:
-        begin = int(base[low])
-        for node, weight, rise in zip(nodes, weights, slopes, strict=True):
-            piece = spectra[:, begin + node : begin + node + count]
-            value[:, low : low + count] += weight * piece
-            slope[:, low : low + count] -= rise * piece
-    return value, slope
+class _Solution(NamedTuple):
+    position: float
+    chi2: float
+    step: float  # to the minimum, and the error of the position, in pixels
+    sigma: float
+    weights: FloatArray
+    model: FloatArray
 
 
-def _lagrange(x: float, nodes: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
-    """Weights of Lagrange interpolation at x, and their derivatives."""
-    # Polynomials through the nodes, as coefficients: exact and tiny.
-    powers = np.vander(nodes.astype(np.float64), increasing=True)
-    inverse = np.linalg.inv(powers)
-    degree = np.arange(nodes.size)
-    value = x**degree @ inverse
-    slope = np.concatenate([[0.0], degree[1:] * x ** (degree[1:] - 1.0)]) @ inverse
-    return value, slope
+class _Solver:
+    """Solves for the linear unknowns at one position after the other."""
+
+    def __init__(self, scanner: Scanner, data: Gridded, resolution: float | None) -> None:
+        self.first, self.spectra = scanner.templates(data.binning, resolution)
+        self.basis, self.times = scanner.polynomials(data.flux.size)
+        self.data = data
+        self.root = np.sqrt(data.weight)
+        self.target = self.root * data.flux
+        n_j, n_k = len(self.basis), len(self.spectra)
+        self.k = slice(n_j, n_j + n_k)
+        self.m = slice(n_j + n_k, n_j + n_k + len(self.times))
+        self.ridge = scanner.ridge
+        self.free = np.ones(self.ridge.size, dtype=bool)
+        self.free[self.k] = False
+        self.design = np.empty((self.ridge.size, data.flux.size))
+        self.weighted = np.empty_like(self.design)
+        self.design[:n_j] = self.basis
+        np.multiply(self.basis, self.root, out=self.weighted[:n_j])
+        self.active: NDArray[np.bool_] | None = None
+
+    def at(self, position: float) -> _Solution:
+        design, weighted = self.design, self.weighted
+        n_j = self.k.start
+        design[self.k] = self._shifted(self.spectra, position, slopes=False)
+        np.multiply(self.times, design[n_j], out=design[self.m])
+        np.multiply(design[n_j:], self.root, out=weighted[n_j:])
+        normal, right = weighted @ weighted.T, weighted @ self.target
+        weights = _bounded(normal, right, self.ridge, self.free, self.active)
+        self.active = self.free | (weights > 0)
+        residual = self.target - weights @ weighted
+        # The model's slope, less what the linear unknowns can do about it.
+        pair = np.stack([weights[self.k] @ self.spectra, self.spectra[0]])
+        rise = self._shifted(pair, position, slopes=True)
+        slope = (rise[0] + (weights[self.m] @ self.times) * rise[1]) * self.root
+        rows = np.flatnonzero(self.active)
+        small = normal[np.ix_(rows, rows)] + np.diag(self.ridge[rows] + 1e-9)
+        cross = weighted[rows] @ slope
+        curvature = max(float(slope @ slope - cross @ np.linalg.solve(small, cross)), 1e-12)
+        return _Solution(
+            position,
+            float(residual @ residual),
+            float(slope @ residual) / curvature,
+            1.0 / np.sqrt(curvature),
+            weights,
+            weights @ design,
+        )
+
+    def _shifted(self, spectra: FloatArray, position: float, *, slopes: bool) -> FloatArray:
+        """Spectra at the data's pixels less a shift, or their derivative in that shift.
+
+        Lagrange interpolation; 0 beyond the ends of the spectra.
+        """
+        place = self.data.first + self.data.offset - self.first - position
+        whole = int(np.floor(place))
+        weights = _lagrange(place - whole, slopes=slopes)
+        count = self.data.flux.size
+        low = max(0, -whole - int(_NODES[0]))
+        high = min(count, spectra.shape[1] - whole - int(_NODES[-1]))
+        made = np.zeros((len(spectra), count))
+        if high > low:
+            part = made[:, low:high]
+            for node, weight in zip(_NODES, weights, strict=True):
+                begin = whole + low + int(node)
+                part += weight * spectra[:, begin : begin + high - low]
+        return made
+
+
+def _lagrange(x: float, *, slopes: bool) -> FloatArray:
+    """Weights of the nodes for the value at x, or for minus the derivative there."""
+    degree = np.arange(_NODES.size)
+    if not slopes:
+        return np.asarray(x**degree @ _TO_POLYNOMIAL)
+    powers = np.concatenate([[0.0], degree[1:] * x ** (degree[1:] - 1.0)])
+    return np.asarray(-(powers @ _TO_POLYNOMIAL))
 
 
 def _bounded(
-    normal: FloatArray, right: FloatArray, ridge: FloatArray, free: NDArray[np.bool_]
+    normal: FloatArray,
+    right: FloatArray,
+    ridge: FloatArray,
+    free: NDArray[np.bool_],
+    guess: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
     """Least squares in which the unknowns that are not free stay at or above zero.
 
     The active-set method of Lawson & Hanson (1974, Solving Least Squares Problems, ch. 23),
-    on the normal equations.
+    on the normal equations; all unknowns that are negative leave the set at once.
+    `guess` are the unknowns that are probably not zero.
     """
     full = normal + np.diag(ridge)
     full[np.diag_indices(len(full))] *= 1.0 + 1e-10
-    active = np.ones(len(right), dtype=bool)
-    solution = np.linalg.solve(full, right)
-    for _ in range(3 * len(right)):
-        negative = active & ~free & (solution < 0)
-        if not negative.any():
-            gradient = right - full @ solution
-            waiting = ~active & (gradient > 1e-8 * np.abs(right).max())
-            if not waiting.any():
-                break
-            active[np.argmax(np.where(waiting, gradient, -np.inf))] = True
-        else:
-            active[np.argmin(np.where(negative, solution, np.inf))] = False
+    active = np.ones(len(right), dtype=bool) if guess is None else guess.copy()
+    small = 1e-8 * float(np.abs(right).max())
+    for round_ in range(4 * len(right)):
+        rows = np.flatnonzero(active)
         solution = np.zeros_like(right)
-        solution[active] = np.linalg.solve(full[np.ix_(active, active)], right[active])
+        solution[rows] = np.linalg.solve(full[np.ix_(rows, rows)], right[rows])
+        negative = active & ~free & (solution < 0)
+        if negative.any():
+            # One at a time where all at once goes round in circles.
+            if round_ > len(right):
+                negative = np.arange(len(right)) == np.where(negative, solution, 0.0).argmin()
+            active &= ~negative
+            continue
+        gradient = np.where(active, 0.0, right - full @ solution)
+        if not (gradient > small).any():
+            break
+        active[gradient.argmax()] = True
     return np.asarray(np.maximum(solution, np.where(free, -np.inf, 0.0)))

@@ -14,112 +14,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.preprocess import resample
+from specinfer.zgrid import LN_STEP, Gridded
 
 FloatArray = NDArray[np.float64]
 
-# Pixel i of the finest grid has its centre at log10(wavelength / Angstrom) = i * STEP,
-# the pixels of SDSS.
-STEP = 1e-4
-LN_STEP = STEP * np.log(10.0)
-# Spectra that come in larger pixels are scanned in larger ones.
-BINNINGS = (16, 8, 4, 2, 1)
+# Windows of pixels start and end at multiples of this: spectra of a survey share their tables.
 _BLOCK = 64
-# Pixels that differ by less from those of the grid are taken as they are.
-_SAME_PIXELS = 1e-3
-
-
-class Gridded(NamedTuple):
-    """A spectrum on the grid of the scan.
-
-    Attributes
-    ----------
-    first : int
-        Number of the first pixel; pixel I has the fine pixels I * binning and following.
-    offset : float
-        How far the pixels of the spectrum are to the red of those of the grid, in pixels:
-        spectra that come in such pixels stay as they are.
-    binning : int
-        Fine pixels a pixel.
-    flux, weight : ndarray, shape (n,)
-        Flux over its scale, and inverse variance times the square of that scale; a weight
-        of 0 marks unusable pixels. Pixels finer than those of the spectrum share its
-        information: their weights are smaller accordingly.
-    scale : float
-        What the flux was divided by.
-    """
-
-    first: int
-    offset: float
-    binning: int
-    flux: FloatArray
-    weight: FloatArray
-    scale: float
-
-    @property
-    def centres(self) -> FloatArray:
-        """log10(wavelength) of the pixel centres."""
-        centres = pixel_centres(self.first, self.flux.size, self.binning)
-        return centres + self.offset * self.binning * STEP
-
-
-def pixel_centres(first: int, count: int, binning: int) -> FloatArray:
-    """log10(wavelength / Angstrom) of pixel centres on the grid, shape (count,)."""
-    pixel = np.arange(first, first + count, dtype=np.float64) * binning
-    return np.asarray((pixel + 0.5 * (binning - 1)) * STEP)
-
-
-def to_grid(
-    wavelength: FloatArray, flux: FloatArray, ivar: FloatArray, binning: int | None = None
-) -> Gridded:
-    """A spectrum on the grid of the scan.
-
-    Parameters
-    ----------
-    wavelength : ndarray, shape (n,)
-        Vacuum Angstrom, increasing.
-    flux, ivar : ndarray, shape (n,)
-    binning : int, optional
-        Fine pixels a pixel; by default the largest of `BINNINGS` that is no larger than
-        the pixels of the spectrum.
-
-    Returns
-    -------
-    Gridded
-    """
-    pixel = np.log10(wavelength) / STEP
-    good = np.flatnonzero(ivar > 0)
-    scale = float(np.median(np.abs(flux[good]))) or 1.0
-    cut = slice(good[0], good[-1] + 1)
-    flux, ivar, pixel = flux[cut] / scale, ivar[cut] * scale**2, pixel[cut]
-    if binning in (None, 1) and np.abs(np.diff(pixel) - 1.0).max() < _SAME_PIXELS:
-        first = round(float(pixel[0]))
-        offset = float(np.mean(pixel - np.arange(first, first + pixel.size)))
-        return Gridded(first, offset, 1, np.where(ivar > 0, flux, 0.0), ivar, scale)
-    width = np.gradient(pixel)
-    if binning is None:
-        typical = 1.25 * float(np.median(width))
-        binning = next((b for b in BINNINGS if b <= typical), 1)
-    first, last = int(np.floor(pixel[0] / binning)), int(np.ceil(pixel[-1] / binning))
-    edges = np.power(10.0, (np.arange(first, last + 2) * float(binning) - 0.5) * STEP)
-    # The variance of a mean over a length L is this density over L: no pixel counts twice,
-    # however it is cut.
-    density = np.where(ivar > 0, width / np.where(ivar > 0, ivar, 1.0), 0.0)
-    made = resample(
-        wavelength[cut],
-        np.stack([flux, density]),
-        np.broadcast_to(ivar > 0, (2, ivar.size)).astype(np.float64),
-        edges,
-        0.5,
-    )
-    valid = made.valid[0] & (made.flux[1] > 0)
-    weight = np.where(valid, binning / np.where(valid, made.flux[1], 1.0), 0.0)
-    return Gridded(first, 0.0, binning, np.where(valid, made.flux[0], 0.0), weight, scale)
+# Up to so many shifts a matrix product beats the FFT.
+_FEW = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +45,8 @@ class Family:
         lambda / FWHM of the eigen-spectra.
     precision : ndarray, shape (K,)
         Inverse variances of the coefficients among real spectra of median flux 1.
+    binning : int
+        Fine pixels a pixel of the scan, at least: broad lines need no narrow ones.
     """
 
     name: str
@@ -147,6 +56,7 @@ class Family:
     redshift_max: float
     resolution: float
     precision: FloatArray
+    binning: int = 1
 
 
 class Curve(NamedTuple):
@@ -165,12 +75,16 @@ class Curve(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """What the scan of a family needs besides the spectrum, for one window of pixels."""
+    """What the scan of a family needs besides the spectrum, for one window of pixels.
+
+    `single` and `pairs` are the eigen-spectra T_k and their products T_k T_l, k <= l: for
+    many shifts their transforms, for few themselves.
+    """
 
     shifts: NDArray[np.intp]
     length: int
-    single: NDArray[np.complex64]  # transforms of T_k
-    pairs: NDArray[np.complex64]  # of T_k T_l, k <= l
+    single: NDArray[Any]
+    pairs: NDArray[Any]
     low: NDArray[np.intp]  # first and one past the last data pixel that the templates reach
     high: NDArray[np.intp]
 
@@ -192,20 +106,32 @@ class Scanner:
         self.family = family
         self.additive = additive
         self.multiplicative = multiplicative
-        self._templates = lru_cache(maxsize=8)(self._make_templates)
-        self._tables = lru_cache(maxsize=8)(self._make_tables)
+        # Methods of one scanner: the caches go when it goes.
+        self._templates = lru_cache(maxsize=16)(self._make_templates)
+        self._tables = lru_cache(maxsize=16)(self._make_tables)
 
     def templates(self, binning: int, resolution: float | None) -> tuple[int, FloatArray]:
         """The eigen-spectra in pixels of a binning, at a resolution: first pixel and (K, n)."""
-        return self._templates(binning, None if resolution is None else round(resolution, -1))
+        return self._templates(binning, _rounded(resolution))
 
-    def polynomials(self, data: Gridded) -> tuple[FloatArray, FloatArray]:
-        """The additive terms and those that multiply the first eigen-spectrum, (terms, n)."""
-        x = np.linspace(-1.0, 1.0, data.flux.size)
-        basis = np.asarray(np.polynomial.legendre.legvander(x, self.additive - 1).T, np.float64)
-        return basis, x ** np.arange(1, self.multiplicative + 1)[:, None]
+    def polynomials(self, count: int) -> tuple[FloatArray, FloatArray]:
+        """The additive terms over `count` pixels, and the factors of the multiplicative ones."""
+        return _polynomials(count, self.additive, self.multiplicative)
 
-    def scan(self, data: Gridded, resolution: float | None = None) -> Curve:
+    @property
+    def ridge(self) -> FloatArray:
+        """Added to the diagonal of the normal equations: additive, eigen, multiplicative."""
+        precision = self.family.precision
+        return np.concatenate(
+            [np.zeros(self.additive), precision, np.full(self.multiplicative, precision[0])]
+        )
+
+    def scan(
+        self,
+        data: Gridded,
+        resolution: float | None = None,
+        redshifts: tuple[float, float] | None = None,
+    ) -> Curve:
         """chi2 at every pixel shift.
 
         Parameters
@@ -213,81 +139,75 @@ class Scanner:
         data : Gridded
         resolution : float, optional
             lambda / FWHM of the spectrum; eigen-spectra that are sharper are convolved.
+        redshifts : (float, float), optional
+            Only between these.
 
         Returns
         -------
         Curve
         """
+        scatter = 0.0
+        if self.family.binning > data.binning:
+            data, scatter = data.rebinned(self.family.binning // data.binning)
         start = data.first // _BLOCK * _BLOCK
         stop = -(-(data.first + data.flux.size) // _BLOCK) * _BLOCK
-        tables = self._tables(
-            start, stop - start, data.binning, None if resolution is None else round(resolution, -1)
-        )
-        n_shifts, n_k = tables.shifts.size, self.family.spectra.shape[0]
-        weight = np.zeros(stop - start)
-        flux = np.zeros(stop - start)
-        inside = slice(data.first - start, data.first - start + data.flux.size)
-        weight[inside], flux[inside] = data.weight, data.flux
-        x = np.linspace(-1.0, 1.0, stop - start)
-        basis = np.asarray(np.polynomial.legendre.legvander(x, self.additive - 1).T, np.float64)
-        times = x ** np.arange(1, self.multiplicative + 1)[:, None]
+        low, high = self._shifts(data.binning, redshifts)
+        tables = self._tables(start, stop - start, data.binning, _rounded(resolution), low, high)
+        padding = (data.first - start, stop - data.first - data.flux.size)
+        weight, flux = np.pad(data.weight, padding), np.pad(data.flux, padding)
+        normal, right, whole = self._equations(weight, flux, tables)
+        gain = _gain(normal, right, self.additive)
+        # Pixels outside the overlap count with the polynomial alone, in every family.
+        chi2 = whole + scatter - gain[::-1].astype(np.float64)
+        redshift = np.expm1((tables.shifts[::-1] + data.offset) * data.binning * LN_STEP)
+        return Curve(redshift, chi2)
 
+    def _equations(
+        self, weight: FloatArray, flux: FloatArray, tables: _Tables
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """The lower triangles of the normal matrices, their right sides, and chi2 without."""
+        n_shifts, n_k = tables.shifts.size, self.family.spectra.shape[0]
         n_j, n_m = self.additive, self.multiplicative
         n = n_j + n_k + n_m
+        k, m = slice(n_j, n_j + n_k), slice(n_j + n_k, n)
+        basis, times = self.polynomials(weight.size)
         # Less what the polynomial alone explains, numbers stay small enough for float32.
-        flux = flux - _null_fit(basis, weight, flux)
+        flux = flux - null_fit(basis, weight, flux)
         normal = np.zeros((n, n, n_shifts), dtype=np.float32)
         right = np.zeros((n, n_shifts), dtype=np.float32)
         # polynomial x polynomial, polynomial x data
         j, i = np.triu_indices(n_j)
         normal[i, j] = _window_sums(weight * basis[i] * basis[j], tables)
         right[:n_j] = _window_sums(weight * basis * flux, tables)
-        # eigen-spectrum x polynomial, x data; the products of the multiplicative terms
+        # eigen-spectrum x polynomial, x data
         left = np.concatenate([basis, flux[None]]) * weight
-        single = tables.single
-        made = self._correlate(left, single, tables)  # (J + 1, K, S)
-        k = slice(n_j, n_j + n_k)
+        made = _correlate(left, tables.single, tables)
         normal[k, :n_j] = made[:n_j].swapaxes(0, 1)
         right[k] = made[n_j]
         # eigen-spectrum x eigen-spectrum
         j, i = np.triu_indices(n_k)
-        normal[n_j + i, n_j + j] = self._correlate(weight[None], tables.pairs, tables)[0]
+        normal[n_j + i, n_j + j] = _correlate(weight[None], tables.pairs, tables)[0]
         if n_m:
-            extra = left[None] * times[:, None]  # (M, J + 1, n)
-            made = self._correlate(extra.reshape(-1, weight.size), single[:1], tables)
-            made = made.reshape(n_m, n_j + 1, n_shifts)
-            m = slice(n_j + n_k, n)
+            extra = (left[None] * times[:, None]).reshape(-1, weight.size)
+            made = _correlate(extra, tables.single[:1], tables).reshape(n_m, n_j + 1, n_shifts)
             normal[m, :n_j] = made[:, :n_j]
             right[m] = made[:, n_j]
             # T_0 T_k are the first K of the pairs.
-            normal[m, k] = self._correlate(weight * times, tables.pairs[:n_k], tables)
+            normal[m, k] = _correlate(weight * times, tables.pairs[:n_k], tables)
             j, i = np.triu_indices(n_m)
-            product = weight * times[i] * times[j]
-            normal[n_j + n_k + i, n_j + n_k + j] = self._correlate(
-                product, tables.pairs[:1], tables
-            )[:, 0]
-        ridge = np.concatenate(
-            [np.zeros(n_j), self.family.precision, np.full(n_m, self.family.precision[0])]
-        )
+            products = _correlate(weight * times[i] * times[j], tables.pairs[:1], tables)
+            normal[n_j + n_k + i, n_j + n_k + j] = products[:, 0]
         diagonal = np.arange(n)
-        normal[diagonal, diagonal] += ridge[:, None]
-        gain = _gain(normal, right, n_j)
-        # Pixels outside the overlap count with the polynomial alone, in every family.
-        whole = float((weight * flux**2).sum())
-        redshift = np.expm1((tables.shifts[::-1] + data.offset) * data.binning * LN_STEP)
-        return Curve(redshift, whole - gain[::-1].astype(np.float64))
+        normal[diagonal, diagonal] += self.ridge[:, None].astype(np.float32)
+        return normal, right, float((weight * flux**2).sum())
 
-    def _correlate(
-        self, data: FloatArray, transforms: NDArray[np.complex64], tables: _Tables
-    ) -> NDArray[np.float32]:
-        """Sums over pixels of data times shifted eigen-spectra: (n_data, n_transforms, S)."""
-        spectrum = np.conj(np.fft.rfft(data.astype(np.float32), tables.length, axis=-1))
-        out = np.empty((len(data), len(transforms), tables.shifts.size), dtype=np.float32)
-        for row, one in enumerate(spectrum):
-            out[row] = np.fft.irfft(one * transforms, tables.length, axis=-1)[
-                :, : tables.shifts.size
-            ]
-        return out
+    def _shifts(self, binning: int, redshifts: tuple[float, float] | None) -> tuple[int, int]:
+        """The lowest and the highest shift."""
+        family, width = self.family, binning * LN_STEP
+        low, high = family.redshift_min, family.redshift_max
+        if redshifts is not None:
+            low, high = max(low, redshifts[0]), min(high, redshifts[1])
+        return int(np.floor(np.log1p(low) / width)), int(np.ceil(np.log1p(high) / width))
 
     def _make_templates(self, binning: int, resolution: float | None) -> tuple[int, FloatArray]:
         family = self.family
@@ -301,27 +221,56 @@ class Scanner:
         return (family.first + skip) // binning, cut.reshape(len(spectra), count, binning).mean(-1)
 
     def _make_tables(
-        self, start: int, size: int, binning: int, resolution: float | None
+        self, start: int, size: int, binning: int, resolution: float | None, low: int, high: int
     ) -> _Tables:
         first, spectra = self.templates(binning, resolution)
-        family = self.family
-        width = binning * LN_STEP
-        low = int(np.floor(np.log1p(family.redshift_min) / width))
-        high = int(np.ceil(np.log1p(family.redshift_max) / width))
         # Falling: index r of a correlation is the shift high - r.
         shifts = np.arange(high, low - 1, -1)
+        few = shifts.size <= _FEW
         # Eigen-spectrum pixel t stands at data pixel t + shift: those from start - high on.
-        length = _good_length(size + shifts.size - 1)
+        length = size + shifts.size - 1
+        length = length if few else _good_length(length)
         base = start - high
-        laid = np.zeros((len(spectra), length))
+        laid = np.zeros((len(spectra), length), dtype=np.float32)
         take = np.arange(max(base, first), min(start + size - low, first + spectra.shape[1]))
         laid[:, take - base] = spectra[:, take - first]
         j, i = np.triu_indices(len(spectra))
-        single = np.fft.rfft(laid.astype(np.float32), axis=-1).astype(np.complex64)
-        pairs = np.fft.rfft((laid[i] * laid[j]).astype(np.float32), axis=-1).astype(np.complex64)
+        single: NDArray[Any] = laid
+        pairs: NDArray[Any] = laid[i] * laid[j]
+        if not few:
+            single, pairs = (np.fft.rfft(x, axis=-1).astype(np.complex64) for x in (single, pairs))
         reach_low = np.clip(first + shifts - start, 0, size)
         reach_high = np.clip(first + spectra.shape[1] + shifts - start, 0, size)
         return _Tables(shifts, length, single, pairs, reach_low, reach_high)
+
+
+def _rounded(resolution: float | None) -> float | None:
+    """Nearly the same resolutions share their tables."""
+    return None if resolution is None else float(f"{resolution:.2g}")
+
+
+@lru_cache(maxsize=32)
+def _polynomials(count: int, additive: int, multiplicative: int) -> tuple[FloatArray, FloatArray]:
+    x = np.linspace(-1.0, 1.0, count)
+    basis = np.asarray(np.polynomial.legendre.legvander(x, additive - 1).T, np.float64)
+    return basis, x ** np.arange(1, multiplicative + 1)[:, None]
+
+
+def _correlate(data: FloatArray, spectra: NDArray[Any], tables: _Tables) -> NDArray[np.float32]:
+    """Sums over pixels of data times shifted eigen-spectra: (n_data, n_spectra, S)."""
+    count = tables.shifts.size
+    out = np.empty((len(data), len(spectra), count), dtype=np.float32)
+    if not np.iscomplexobj(spectra):
+        for row, one in enumerate(data.astype(np.float32)):
+            # Column r holds the data moved by r pixels.
+            padded = np.pad(one, count - 1)
+            moved = np.lib.stride_tricks.sliding_window_view(padded, count)[:, ::-1]
+            out[row] = spectra @ np.ascontiguousarray(moved)
+        return out
+    for row, one in enumerate(np.fft.rfft(data.astype(np.float32), tables.length, axis=-1)):
+        made = np.fft.irfft(np.conj(one).astype(np.complex64) * spectra, tables.length, axis=-1)
+        out[row] = made[:, :count]
+    return out
 
 
 def _window_sums(values: FloatArray, tables: _Tables) -> FloatArray:
@@ -331,7 +280,7 @@ def _window_sums(values: FloatArray, tables: _Tables) -> FloatArray:
     return below[:, tables.high] - below[:, tables.low]
 
 
-def _null_fit(basis: FloatArray, weight: FloatArray, flux: FloatArray) -> FloatArray:
+def null_fit(basis: FloatArray, weight: FloatArray, flux: FloatArray) -> FloatArray:
     """The polynomial alone, fitted to the whole spectrum."""
     left = basis * weight
     normal = left @ basis.T

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.zfind import Found
-from specinfer.zscan import LN_STEP, Gridded
+from specinfer.zgrid import LN_STEP, Gridded
 
 FloatArray = NDArray[np.float64]
 

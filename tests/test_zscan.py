@@ -9,17 +9,8 @@ from numpy.typing import NDArray
 from specinfer import zwarn
 from specinfer.zfind import find, minima
 from specinfer.zfit import fit
-from specinfer.zscan import (
-    LN_STEP,
-    STEP,
-    Curve,
-    Family,
-    Gridded,
-    Scanner,
-    convolve,
-    pixel_centres,
-    to_grid,
-)
+from specinfer.zgrid import LN_STEP, STEP, Gridded, pixel_centres, to_grid
+from specinfer.zscan import Curve, Family, Scanner, convolve
 
 FloatArray = NDArray[np.float64]
 FIRST = 35600

@@ -1,0 +1,134 @@
+"""Spectra on the grid of the redshift scan: a redshift is a shift."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specinfer.preprocess import resample
+
+FloatArray = NDArray[np.float64]
+
+# Pixel i of the finest grid has its centre at log10(wavelength / Angstrom) = i * STEP,
+# the pixels of SDSS.
+STEP = 1e-4
+LN_STEP = STEP * np.log(10.0)
+# Spectra that come in larger pixels are scanned in larger ones.
+BINNINGS = (16, 8, 4, 2, 1)
+# Pixels that differ by less from those of the grid are taken as they are.
+_SAME_PIXELS = 1e-3
+
+
+class Gridded(NamedTuple):
+    """A spectrum on the grid of the scan.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first pixel; pixel I has the fine pixels I * binning and following.
+    offset : float
+        How far the pixels of the spectrum are to the red of those of the grid, in pixels:
+        spectra that come in such pixels stay as they are.
+    binning : int
+        Fine pixels a pixel.
+    flux, weight : ndarray, shape (n,)
+        Flux over its scale, and inverse variance times the square of that scale; a weight
+        of 0 marks unusable pixels. Pixels finer than those of the spectrum share its
+        information: their weights are smaller accordingly.
+    scale : float
+        What the flux was divided by.
+    """
+
+    first: int
+    offset: float
+    binning: int
+    flux: FloatArray
+    weight: FloatArray
+    scale: float
+
+    @property
+    def centres(self) -> FloatArray:
+        """log10(wavelength) of the pixel centres."""
+        centres = pixel_centres(self.first, self.flux.size, self.binning)
+        return centres + self.offset * self.binning * STEP
+
+    def rebinned(self, factor: int) -> tuple[Gridded, float]:
+        """The spectrum in larger pixels, and the chi2 that no model on them can explain.
+
+        Parameters
+        ----------
+        factor : int
+            Pixels that become one: their weighted mean.
+
+        Returns
+        -------
+        spectrum : Gridded
+        scatter : float
+            Sum of the weighted squares about those means.
+        """
+        first = self.first // factor
+        before = self.first - first * factor
+        after = -(before + self.flux.size) % factor
+        weight = np.pad(self.weight, (before, after)).reshape(-1, factor)
+        flux = np.pad(self.flux, (before, after)).reshape(-1, factor)
+        total = weight.sum(axis=1)
+        mean = (weight * flux).sum(axis=1) / np.where(total > 0, total, 1.0)
+        scatter = float((weight * flux**2).sum() - (total * mean**2).sum())
+        made = Gridded(first, self.offset / factor, self.binning * factor, mean, total, self.scale)
+        return made, scatter
+
+
+def pixel_centres(first: int, count: int, binning: int) -> FloatArray:
+    """log10(wavelength / Angstrom) of pixel centres on the grid, shape (count,)."""
+    pixel = np.arange(first, first + count, dtype=np.float64) * binning
+    return np.asarray((pixel + 0.5 * (binning - 1)) * STEP)
+
+
+def to_grid(
+    wavelength: FloatArray, flux: FloatArray, ivar: FloatArray, binning: int | None = None
+) -> Gridded:
+    """A spectrum on the grid of the scan.
+
+    Parameters
+    ----------
+    wavelength : ndarray, shape (n,)
+        Vacuum Angstrom, increasing.
+    flux, ivar : ndarray, shape (n,)
+    binning : int, optional
+        Fine pixels a pixel; by default the largest of `BINNINGS` that is no larger than
+        the pixels of the spectrum.
+
+    Returns
+    -------
+    Gridded
+    """
+    pixel = np.log10(wavelength) / STEP
+    good = np.flatnonzero(ivar > 0)
+    scale = float(np.median(np.abs(flux[good]))) or 1.0
+    cut = slice(good[0], good[-1] + 1)
+    flux, ivar, pixel = flux[cut] / scale, ivar[cut] * scale**2, pixel[cut]
+    if binning in (None, 1) and np.abs(np.diff(pixel) - 1.0).max() < _SAME_PIXELS:
+        first = round(float(pixel[0]))
+        offset = float(np.mean(pixel - np.arange(first, first + pixel.size)))
+        return Gridded(first, offset, 1, np.where(ivar > 0, flux, 0.0), ivar, scale)
+    width = np.gradient(pixel)
+    if binning is None:
+        typical = 1.25 * float(np.median(width))
+        binning = next((b for b in BINNINGS if b <= typical), 1)
+    first, last = int(np.floor(pixel[0] / binning)), int(np.ceil(pixel[-1] / binning))
+    edges = np.power(10.0, (np.arange(first, last + 2) * float(binning) - 0.5) * STEP)
+    # The variance of a mean over a length L is this density over L: no pixel counts twice,
+    # however it is cut.
+    density = np.where(ivar > 0, width / np.where(ivar > 0, ivar, 1.0), 0.0)
+    made = resample(
+        wavelength[cut],
+        np.stack([flux, density]),
+        np.broadcast_to(ivar > 0, (2, ivar.size)).astype(np.float64),
+        edges,
+        0.5,
+    )
+    valid = made.valid[0] & (made.flux[1] > 0)
+    weight = np.where(valid, binning / np.where(valid, made.flux[1], 1.0), 0.0)
+    return Gridded(first, 0.0, binning, np.where(valid, made.flux[0], 0.0), weight, scale)
