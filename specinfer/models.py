@@ -32,7 +32,7 @@ _REINSTALL = "reinstall specinfer or restore the folder"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The checked contents of a ``card.json``.
+    """The checked contents of a ``card.json``: what every family has.
 
     Parameters
     ----------
@@ -44,21 +44,8 @@ class ModelCard:
     input_name, output_names : str, tuple of str
     preprocessing : mapping
         For `specinfer.preprocess.Preprocessing.from_dict`.
-    redshift_bins : Bins
-        Bin centres in ln(1+z).
-    phase_bins : Bins
-        Bin centres in rest-frame days.
-    redshift_limits : mapping of str to float
-        Largest redshift a class was trained with; classes without an entry have none.
-    phase_classes : tuple of str
-        Classes for which a phase is given.
-    calibration : Calibration
     low_snr, min_coverage : float
         Limits below which a result is flagged LOW_SNR or LITTLE_COVERAGE.
-    subtypes : mapping of str to tuple of str
-        Second-level classes, by class, in the order of ``subtype_logits``.
-    trust : Trust
-        Limits of novelty, host light and redshift, and operating points.
     embedding_size : int or None
         Length of the embedding, if the model gives one.
     sha256 : str
@@ -78,15 +65,8 @@ class ModelCard:
     input_name: str
     output_names: tuple[str, ...]
     preprocessing: Mapping[str, Any]
-    redshift_bins: Bins
-    phase_bins: Bins
-    redshift_limits: Mapping[str, float]
-    phase_classes: tuple[str, ...]
-    calibration: Calibration
     low_snr: float
     min_coverage: float
-    subtypes: Mapping[str, tuple[str, ...]]
-    trust: Trust
     embedding_size: int | None
     sha256: str
     fingerprint: str
@@ -101,6 +81,36 @@ class ModelCard:
     def model_path(self) -> Path:
         """Path of the ONNX file."""
         return self.folder / "model.onnx"
+
+
+@dataclass(frozen=True)
+class SpectraNetCard(ModelCard):
+    """The card of a SpectraNet.
+
+    Parameters
+    ----------
+    redshift_bins : Bins
+        Bin centres in ln(1+z).
+    phase_bins : Bins
+        Bin centres in rest-frame days.
+    redshift_limits : mapping of str to float
+        Largest redshift a class was trained with; classes without an entry have none.
+    phase_classes : tuple of str
+        Classes for which a phase is given.
+    calibration : Calibration
+    subtypes : mapping of str to tuple of str
+        Second-level classes, by class, in the order of ``subtype_logits``.
+    trust : Trust
+        Limits of novelty, host light and redshift, and operating points.
+    """
+
+    redshift_bins: Bins
+    phase_bins: Bins
+    redshift_limits: Mapping[str, float]
+    phase_classes: tuple[str, ...]
+    calibration: Calibration
+    subtypes: Mapping[str, tuple[str, ...]]
+    trust: Trust
 
 
 def card_fingerprint(card: Mapping[str, Any]) -> str:
@@ -265,36 +275,49 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
     classes = tuple(str(name) for name in raw["classes"])
     if len(set(classes)) != len(classes) or len(classes) < 2:
         raise ValueError("classes must be at least two different names")
-    phase_classes = tuple(str(name) for name in raw["phase_classes"])
-    if not set(phase_classes) <= set(classes):
-        raise ValueError("phase_classes are not all in classes")
     version = str(raw["version"])
     if not _VERSION.fullmatch(version):
         raise ValueError(f"version {version!r} is not like 1.2.3")
     outputs = output_sizes(raw)
-    return ModelCard(
-        folder=folder,
-        name=str(raw["name"]),
-        version=version,
-        family=str(raw["family"]),
-        task=str(raw["task"]),
-        classes=classes,
-        input_name=str(raw["inputs"][0]["name"]),
-        output_names=tuple(outputs),
-        preprocessing=dict(raw["preprocessing"]),
+    family = str(raw["family"])
+    common: dict[str, Any] = {
+        "folder": folder,
+        "name": str(raw["name"]),
+        "version": version,
+        "family": family,
+        "task": str(raw["task"]),
+        "classes": classes,
+        "input_name": str(raw["inputs"][0]["name"]),
+        "output_names": tuple(outputs),
+        "preprocessing": dict(raw["preprocessing"]),
+        "low_snr": float(raw["flags"]["low_snr"]),
+        "min_coverage": float(raw["flags"]["min_coverage"]),
+        "embedding_size": outputs.get("embedding"),
+        "sha256": str(raw["sha256"]),
+        "fingerprint": card_fingerprint(raw),
+        "raw": raw,
+    }
+    if family == "spectranet":
+        return _parse_spectranet(raw, common, outputs)
+    return ModelCard(**common)
+
+
+def _parse_spectranet(
+    raw: Mapping[str, Any], common: dict[str, Any], outputs: Mapping[str, int | None]
+) -> SpectraNetCard:
+    classes = common["classes"]
+    phase_classes = tuple(str(name) for name in raw["phase_classes"])
+    if not set(phase_classes) <= set(classes):
+        raise ValueError("phase_classes are not all in classes")
+    return SpectraNetCard(
+        **common,
         redshift_bins=parse_bins(raw["redshift_bins"]),
         phase_bins=parse_bins(raw["phase_bins"]),
         redshift_limits={str(k): float(v) for k, v in raw.get("redshift_limits", {}).items()},
         phase_classes=phase_classes,
         calibration=parse_calibration(raw["calibration"], classes),
-        low_snr=float(raw["flags"]["low_snr"]),
-        min_coverage=float(raw["flags"]["min_coverage"]),
         subtypes=parse_subtypes(raw, classes, outputs),
         trust=parse_trust(raw, classes, outputs),
-        embedding_size=outputs.get("embedding"),
-        sha256=str(raw["sha256"]),
-        fingerprint=card_fingerprint(raw),
-        raw=raw,
     )
 
 

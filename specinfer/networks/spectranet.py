@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
-from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.models import ModelCard, SpectraNetCard, check_metadata, read_model
 from specinfer.networks.spectranet_answer import Candidate, SpectraNetAnswer
 from specinfer.networks.spectranet_outputs import Interpreter, keep_possible, possible_redshifts
 from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing, prepare
@@ -37,10 +37,10 @@ class SpectraNet:
     ----------
     session : Session
         Of the card's ``model.onnx``.
-    card : ModelCard
+    card : SpectraNetCard
     """
 
-    def __init__(self, session: Session, card: ModelCard) -> None:
+    def __init__(self, session: Session, card: SpectraNetCard) -> None:
         self.session = session
         self.card = card
         self.config = Preprocessing.from_dict(card.preprocessing)
@@ -264,6 +264,8 @@ def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -
     ModelError
         If the model or its card was altered, or is of another kind.
     """
+    if not isinstance(card, SpectraNetCard):
+        raise ModelError("unknown_family", f"model {card.label} is not a SpectraNet")
     n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
     session = Session(
         read_model(card),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from specinfer import pdf
 from specinfer.card_blocks import LEVELS
-from specinfer.models import ModelCard
+from specinfer.models import SpectraNetCard
 from specinfer.networks.spectranet_answer import (
     Candidate,
     FloatArray,
@@ -53,10 +53,10 @@ class Interpreter:
 
     Parameters
     ----------
-    card : ModelCard
+    card : SpectraNetCard
     """
 
-    def __init__(self, card: ModelCard) -> None:
+    def __init__(self, card: SpectraNetCard) -> None:
         self.card = card
         self.ln1z = card.redshift_bins.centres
         self.days = card.phase_bins.centres
