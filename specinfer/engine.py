@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -137,13 +137,17 @@ class Session:
         """Names of the outputs, in order."""
         return tuple(node.name for node in self.session.get_outputs())
 
-    def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    def run(
+        self, inputs: Mapping[str, NDArray[np.float32]], only: Sequence[str] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
         """Run the network.
 
         Parameters
         ----------
         inputs : mapping of str to ndarray
             float32, finite, of the shapes that the network declares.
+        only : sequence of str, optional
+            The outputs that are wanted; by default all.
 
         Returns
         -------
@@ -158,13 +162,13 @@ class Session:
         session = self.session
         _check_inputs(inputs, self.input_shapes, self.name)
         try:
-            values = session.run(None, dict(inputs))
+            values = session.run(None if only is None else list(only), dict(inputs))
         except Exception as error:
             raise ModelError(
                 "inference_failed",
                 f"model {self.name} failed on {self._device}: {_one_line(error)}; try --device cpu",
             ) from error
-        answers = dict(zip(self.output_names, values, strict=True))
+        answers = dict(zip(only or self.output_names, values, strict=True))
         for name, array in answers.items():
             if not np.all(np.isfinite(array)):
                 raise ModelError(

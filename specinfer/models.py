@@ -299,6 +299,10 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
     }
     if family == "spectranet":
         return _parse_spectranet(raw, common, outputs)
+    if family == "gasnet3":
+        from specinfer.scan_card import parse_scan
+
+        return parse_scan(raw, common)
     return ModelCard(**common)
 
 

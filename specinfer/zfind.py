@@ -65,6 +65,7 @@ def find(
     scanners: Sequence[Scanner],
     resolution: float | None = None,
     count: int = N_BEST,
+    redshifts: tuple[float, float] | None = None,
 ) -> Found:
     """Scan all families and fit the best minima.
 
@@ -76,12 +77,14 @@ def find(
         As for `Scanner.scan`.
     count : int
         How many fits.
+    redshifts : (float, float), optional
+        Only between these.
 
     Returns
     -------
     Found
     """
-    curves = {one.family.name: one.scan(data, resolution) for one in scanners}
+    curves = {one.family.name: one.scan(data, resolution, redshifts) for one in scanners}
     waiting = sorted(
         (
             (chi2, redshift, one)

@@ -133,6 +133,7 @@ class _Solver:
         self.root = np.sqrt(data.weight)
         self.target = self.root * data.flux
         n_j, n_k = len(self.basis), len(self.spectra)
+        self.typical = scanner.family.typical
         self.k = slice(n_j, n_j + n_k)
         self.m = slice(n_j + n_k, n_j + n_k + len(self.times))
         self.ridge = scanner.ridge
@@ -148,14 +149,14 @@ class _Solver:
         design, weighted = self.design, self.weighted
         n_j = self.k.start
         design[self.k] = self._shifted(self.spectra, position, slopes=False)
-        np.multiply(self.times, design[n_j], out=design[self.m])
+        np.multiply(self.times, self.typical @ design[self.k], out=design[self.m])
         np.multiply(design[n_j:], self.root, out=weighted[n_j:])
         normal, right = weighted @ weighted.T, weighted @ self.target
         weights = _bounded(normal, right, self.ridge, self.free, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         # The model's slope, less what the linear unknowns can do about it.
-        pair = np.stack([weights[self.k] @ self.spectra, self.spectra[0]])
+        pair = np.stack([weights[self.k], self.typical]) @ self.spectra
         rise = self._shifted(pair, position, slopes=True)
         slope = (rise[0] + (weights[self.m] @ self.times) * rise[1]) * self.root
         rows = np.flatnonzero(self.active)

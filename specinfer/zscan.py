@@ -1,7 +1,7 @@
 """The chi-square scan: every redshift of a family of eigen-spectra, all at once.
 
 At every pixel shift a spectrum is fitted by weighted least squares with all eigen-spectra
-of a family, a low-order additive polynomial and the first eigen-spectrum times a low-order
+of a family, a low-order additive polynomial and a typical spectrum times a low-order
 polynomial. On a grid in log10(wavelength) a redshift is a shift, so every term of the normal
 equations is a cross-correlation, which the FFT gives for all shifts together; the equations
 themselves are solved for all shifts at once. Pure numpy.
@@ -37,12 +37,14 @@ class Family:
     ----------
     name : str
     spectra : ndarray, shape (K, n)
-        On the finest grid; the first is the mean, which is positive.
+        On the finest grid.
     first : int
         Number of the first pixel.
     redshift_min, redshift_max : float
     resolution : float
         lambda / FWHM of the eigen-spectra.
+    typical : ndarray, shape (K,)
+        Coefficients of a typical spectrum, which the multiplicative polynomial tilts.
     precision : ndarray, shape (K,)
         Inverse variances of the coefficients among real spectra of median flux 1.
     binning : int
@@ -55,6 +57,7 @@ class Family:
     redshift_min: float
     redshift_max: float
     resolution: float
+    typical: FloatArray
     precision: FloatArray
     binning: int = 1
 
@@ -78,13 +81,16 @@ class _Tables(NamedTuple):
     """What the scan of a family needs besides the spectrum, for one window of pixels.
 
     `single` and `pairs` are the eigen-spectra T_k and their products T_k T_l, k <= l: for
-    many shifts their transforms, for few themselves.
+    many shifts their transforms, for few themselves. `tilted` is the typical spectrum M, and
+    `tilted_pairs` are M T_k and M M.
     """
 
     shifts: NDArray[np.intp]
     length: int
     single: NDArray[Any]
     pairs: NDArray[Any]
+    tilted: NDArray[Any]
+    tilted_pairs: NDArray[Any]
     low: NDArray[np.intp]  # first and one past the last data pixel that the templates reach
     high: NDArray[np.intp]
 
@@ -98,8 +104,7 @@ class Scanner:
     additive : int
         Terms of the additive polynomial.
     multiplicative : int
-        Terms (linear, quadratic...) of the polynomial that multiplies the first
-        eigen-spectrum.
+        Terms (linear, quadratic...) of the polynomial that multiplies the typical spectrum.
     """
 
     def __init__(self, family: Family, additive: int = 4, multiplicative: int = 1) -> None:
@@ -123,7 +128,7 @@ class Scanner:
         """Added to the diagonal of the normal equations: additive, eigen, multiplicative."""
         precision = self.family.precision
         return np.concatenate(
-            [np.zeros(self.additive), precision, np.full(self.multiplicative, precision[0])]
+            [np.zeros(self.additive), precision, np.full(self.multiplicative, precision.min())]
         )
 
     def scan(
@@ -189,13 +194,12 @@ class Scanner:
         normal[n_j + i, n_j + j] = _correlate(weight[None], tables.pairs, tables)[0]
         if n_m:
             extra = (left[None] * times[:, None]).reshape(-1, weight.size)
-            made = _correlate(extra, tables.single[:1], tables).reshape(n_m, n_j + 1, n_shifts)
+            made = _correlate(extra, tables.tilted, tables).reshape(n_m, n_j + 1, n_shifts)
             normal[m, :n_j] = made[:, :n_j]
             right[m] = made[:, n_j]
-            # T_0 T_k are the first K of the pairs.
-            normal[m, k] = _correlate(weight * times, tables.pairs[:n_k], tables)
+            normal[m, k] = _correlate(weight * times, tables.tilted_pairs[:-1], tables)
             j, i = np.triu_indices(n_m)
-            products = _correlate(weight * times[i] * times[j], tables.pairs[:1], tables)
+            products = _correlate(weight * times[i] * times[j], tables.tilted_pairs[-1:], tables)
             normal[n_j + n_k + i, n_j + n_k + j] = products[:, 0]
         diagonal = np.arange(n)
         normal[diagonal, diagonal] += self.ridge[:, None].astype(np.float32)
@@ -235,13 +239,19 @@ class Scanner:
         take = np.arange(max(base, first), min(start + size - low, first + spectra.shape[1]))
         laid[:, take - base] = spectra[:, take - first]
         j, i = np.triu_indices(len(spectra))
-        single: NDArray[Any] = laid
-        pairs: NDArray[Any] = laid[i] * laid[j]
+        tilted = self.family.typical.astype(np.float32)[None] @ laid
+        made: list[NDArray[Any]] = [
+            laid,
+            laid[i] * laid[j],
+            tilted,
+            tilted * np.concatenate([laid, tilted]),
+        ]
         if not few:
-            single, pairs = (np.fft.rfft(x, axis=-1).astype(np.complex64) for x in (single, pairs))
+            made = [np.fft.rfft(one, axis=-1).astype(np.complex64) for one in made]
         reach_low = np.clip(first + shifts - start, 0, size)
         reach_high = np.clip(first + spectra.shape[1] + shifts - start, 0, size)
-        return _Tables(shifts, length, single, pairs, reach_low, reach_high)
+        single, pairs, typical, typical_pairs = made
+        return _Tables(shifts, length, single, pairs, typical, typical_pairs, reach_low, reach_high)
 
 
 def _rounded(resolution: float | None) -> float | None:

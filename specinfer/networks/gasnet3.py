@@ -1,0 +1,288 @@
+"""GaSNet-III: galaxies, quasars and stars by learned eigen-spectra and a redshift scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specinfer import zwarn
+from specinfer.engine import MAX_BATCH, Session
+from specinfer.errors import ModelError, ReadError
+from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.networks.spectranet_answer import Candidate
+from specinfer.networks.survey_answer import SurveyAnswer
+from specinfer.preprocess import N_CHANNELS, Preprocessing, prepare
+from specinfer.scan_card import FamilyBlock, ScanCard
+from specinfer.spectrum import Spectrum
+from specinfer.zfind import Found, find
+from specinfer.zfit import Fit
+from specinfer.zgrid import Gridded, to_grid
+from specinfer.zscan import Family, Scanner
+
+FloatArray = NDArray[np.float64]
+
+_COEFFICIENTS = "coefficients"
+# How much of an anomaly a doubt is worth: two of them make one that is worth a look.
+_D_LIMIT = 0.002
+
+
+class GasNet3:
+    """A loaded GaSNet-III; one may be used from many threads.
+
+    Parameters
+    ----------
+    session : Session
+        Of the card's ``model.onnx``.
+    card : ScanCard
+    """
+
+    def __init__(self, session: Session, card: ScanCard) -> None:
+        self.session = session
+        self.card = card
+        self.config = Preprocessing.from_dict(card.preprocessing)
+        known = {field.name for field in fields(zwarn.Limits)}
+        self.limits = zwarn.Limits(**{k: v for k, v in card.limits.items() if k in known})
+
+    @cached_property
+    def checked_session(self) -> Session:
+        """The session, once it is known to be the one that the card describes.
+
+        Raises
+        ------
+        ModelError
+            ``card_altered``, or ``bad_model`` if inputs or outputs are not those of a
+            GaSNet-III.
+        """
+        check_metadata(self.card, self.session.metadata)
+        shape = self.session.input_shapes.get(self.card.input_name)
+        needed = {_COEFFICIENTS, *(block.output for block in self.card.families)}
+        missing = needed - set(self.session.output_names)
+        if shape is None or shape[1:] != (N_CHANNELS, self.config.n_pixels) or missing:
+            raise ModelError(
+                "bad_model",
+                f"{self.card.model_path} does not have the inputs and outputs of a GaSNet-III; "
+                "export it again or reinstall specinfer",
+            )
+        return self.session
+
+    @cached_property
+    def scanners(self) -> tuple[Scanner, ...]:
+        """One a family, with the eigen-spectra of the ONNX file."""
+        zeros = np.zeros((1, N_CHANNELS, self.config.n_pixels), np.float32)
+        made = self.checked_session.run({self.card.input_name: zeros})
+        return tuple(
+            Scanner(
+                _family(block, made[block.output]), self.card.additive, self.card.multiplicative
+            )
+            for block in self.card.families
+        )
+
+    def predict(
+        self,
+        spectra: Sequence[Spectrum],
+        redshifts: Sequence[float | None] | None = None,
+    ) -> list[SurveyAnswer | ReadError]:
+        """Classify spectra and measure their redshifts.
+
+        Parameters
+        ----------
+        spectra : sequence of Spectrum
+        redshifts : sequence of (float or None), optional
+            Known redshifts: only the families are compared there.
+
+        Returns
+        -------
+        list of (SurveyAnswer or ReadError)
+            In the order of `spectra`. An answer does not depend on what else is in the list.
+
+        Raises
+        ------
+        ModelError, DeviceError
+            If the model itself cannot be used.
+        """
+        known = list(redshifts) if redshifts is not None else [None] * len(spectra)
+        _ = self.scanners
+        embeddings = self._encode(spectra)
+        return [
+            self._answer(spectrum, redshift, embedding)
+            for spectrum, redshift, embedding in zip(spectra, known, embeddings, strict=True)
+        ]
+
+    def search(
+        self, spectrum: Spectrum, redshift: float | None = None
+    ) -> tuple[Gridded, Found] | ReadError:
+        """The scan alone.
+
+        Returns
+        -------
+        (Gridded, Found) or ReadError
+            ``out_of_range`` if the eigen-spectra of no family reach the spectrum,
+            ``bad_redshift`` if no family can have the redshift.
+        """
+        data = to_grid(spectrum.wavelength, spectrum.flux, spectrum.ivar)
+        scanners = self.scanners
+        window = None
+        if redshift is not None:
+            scanners = tuple(
+                one
+                for one in scanners
+                if one.family.redshift_min <= redshift <= one.family.redshift_max
+            )
+            if not scanners:
+                return ReadError(
+                    "bad_redshift",
+                    f"no family of {self.card.label} can have a redshift of {redshift}",
+                )
+            window = (redshift, redshift)
+        return data, find(data, scanners, spectrum.resolution, redshifts=window)
+
+    def _encode(self, spectra: Sequence[Spectrum]) -> list[NDArray[np.float32]]:
+        """The encoders' coefficients of every spectrum."""
+        made: list[NDArray[np.float32]] = []
+        for start in range(0, len(spectra), MAX_BATCH):
+            inputs = np.stack(
+                [
+                    prepare(one.wavelength, one.flux, one.ivar, self.config).input
+                    for one in spectra[start : start + MAX_BATCH]
+                ]
+            )
+            answers = self.checked_session.run(
+                {self.card.input_name: inputs}, only=(_COEFFICIENTS,)
+            )
+            made += list(answers[_COEFFICIENTS])
+        return made
+
+    def _answer(
+        self, spectrum: Spectrum, redshift: float | None, embedding: NDArray[np.float32]
+    ) -> SurveyAnswer | ReadError:
+        outcome = self.search(spectrum, redshift)
+        if isinstance(outcome, ReadError):
+            return outcome
+        data, found = outcome
+        best = found.fits[0]
+        probabilities = self._probabilities(found)
+        mask = zwarn.zwarning(found, data, self.limits, spectrum.resolution)
+        if redshift is not None:
+            mask &= ~zwarn.mask("SMALL_DELTA_CHI2", "Z_FITLIMIT")
+        anomaly, reasons = self._anomaly(found, mask)
+        raised = {
+            **dict.fromkeys(zwarn.names(mask), True),
+            "LOW_SNR": not spectrum.snr >= self.card.low_snr,
+            "Z_GIVEN": redshift is not None,
+        }
+        return SurveyAnswer(
+            probabilities=probabilities,
+            subtype=None,
+            subtype_probabilities=None,
+            redshift=best.redshift if redshift is None else float(redshift),
+            redshift_err=self._error(best) if redshift is None else None,
+            zwarning=mask,
+            anomaly=anomaly,
+            anomaly_reasons=reasons,
+            flags=tuple(name for name, is_set in raised.items() if is_set),
+            candidates=_candidates(found, self.card.temperature),
+            found=found,
+            data=data,
+            embedding=embedding,
+            given=redshift,
+        )
+
+    def _probabilities(self, found: Found) -> dict[str, float]:
+        """P(family): the likelihoods of the best fit of each, softened."""
+        chi2 = dict.fromkeys(self.card.classes, np.inf)
+        for one in found.fits:
+            chi2[one.family] = min(chi2[one.family], one.chi2)
+        # Families without a fit among the best: their scan is a lower bound.
+        for name, curve in found.curves.items():
+            if not np.isfinite(chi2[name]):
+                chi2[name] = float(curve.chi2.min())
+        values = np.array(list(chi2.values()))
+        weights = np.exp(-0.5 * (values - values.min()) / self.card.temperature)
+        weights /= weights.sum()
+        return {name: float(w) for name, w in zip(chi2, weights, strict=True)}
+
+    def _error(self, best: Fit) -> float:
+        block = next(one for one in self.card.families if one.name == best.family)
+        floor = block.error_floor * (1.0 + best.redshift)
+        return float(np.hypot(block.error_scale * best.redshift_err, floor))
+
+    def _anomaly(self, found: Found, mask: int) -> tuple[float, tuple[str, ...]]:
+        """How unusual, from 0 to 1, and why."""
+        best = found.fits[0]
+        reduced = best.chi2 / max(best.n_pixels, 1)
+        # 0 at a reduced chi2 of 1, a half at the limit that 1 % of usual spectra exceed.
+        excess = max(reduced - 1.0, 0.0) / max(self.card.chi2_limit - 1.0, 1e-3)
+        misfit = excess / (1.0 + excess)
+        reasons = []
+        if excess > 1.0:
+            reasons.append("CHI2")
+        ambiguous = found.degeneracy < _D_LIMIT
+        if ambiguous:
+            reasons.append("DEGENERATE")
+        doubts = [name for name in ("SKYLINE_DRIVEN", "NO_SIGNAL") if name in zwarn.names(mask)]
+        reasons += doubts
+        score = 1.0 - (1.0 - misfit) * (0.5 if ambiguous else 1.0) * 0.5 ** len(doubts)
+        return float(score), tuple(reasons)
+
+
+def _family(block: FamilyBlock, spectra: NDArray[np.float32]) -> Family:
+    rows = np.asarray(spectra, dtype=np.float64)
+    if len(rows) != len(block.typical):
+        raise ModelError(
+            "bad_model", f"{block.output} has {len(rows)} rows, the card {len(block.typical)}"
+        )
+    return Family(
+        block.name,
+        rows,
+        block.first,
+        block.redshift_min,
+        block.redshift_max,
+        block.resolution,
+        np.array(block.typical),
+        np.array(block.precision),
+        block.binning,
+    )
+
+
+def _candidates(found: Found, temperature: float) -> tuple[Candidate, ...]:
+    """The best fits with their shares of the likelihood."""
+    chi2 = np.array([one.chi2 for one in found.fits])
+    weights = np.exp(-0.5 * (chi2 - chi2.min()) / temperature)
+    shares = weights / weights.sum()
+    pairs = zip(found.fits, shares, strict=True)
+    return tuple(Candidate(one.family, one.redshift, float(w)) for one, w in pairs)[:3]
+
+
+def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> GasNet3:
+    """Load a GaSNet-III whose files are those that were published.
+
+    Parameters
+    ----------
+    card : ModelCard
+    device, threads
+        See `specinfer.engine.Session`.
+
+    Returns
+    -------
+    GasNet3
+
+    Raises
+    ------
+    ModelError
+        If the model or its card was altered, or is of another kind.
+    """
+    if not isinstance(card, ScanCard):
+        raise ModelError("unknown_family", f"model {card.label} is not a GaSNet-III")
+    n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
+    session = Session(
+        read_model(card),
+        name=card.label,
+        device=device,
+        threads=threads,
+        shapes={card.input_name: (N_CHANNELS, n_pixels)},
+    )
+    return GasNet3(session, card)

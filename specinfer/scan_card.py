@@ -1,0 +1,124 @@
+"""The card of a model that brings eigen-spectra for the redshift scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from specinfer.models import ModelCard
+
+
+@dataclass(frozen=True)
+class FamilyBlock:
+    """What the card says of one family's eigen-spectra.
+
+    Parameters
+    ----------
+    name : str
+    output : str
+        Output of the ONNX graph that holds them, shape (K, n).
+    first : int
+        Number of their first pixel (see `specinfer.zgrid.STEP`).
+    redshift_min, redshift_max : float
+        What is searched.
+    resolution : float
+        lambda / FWHM.
+    binning : int
+        Fine pixels a pixel of the scan, at least.
+    typical, precision : tuple of float
+        See `specinfer.zscan.Family`.
+    error_scale, error_floor : float
+        The redshift error is the curvature's times the scale, and in quadrature the floor
+        times (1+z); fitted on held-out spectra.
+    """
+
+    name: str
+    output: str
+    first: int
+    redshift_min: float
+    redshift_max: float
+    resolution: float
+    binning: int
+    typical: tuple[float, ...]
+    precision: tuple[float, ...]
+    error_scale: float
+    error_floor: float
+
+
+@dataclass(frozen=True)
+class ScanCard(ModelCard):
+    """The card of a GaSNet-III.
+
+    Parameters
+    ----------
+    families : tuple of FamilyBlock
+        In the order of `classes`.
+    additive, multiplicative : int
+        Terms of the polynomials (see `specinfer.zscan.Scanner`).
+    temperature : float
+        P(family) ~ exp(-chi2 / (2 temperature)).
+    limits : mapping of str to float
+        Of `specinfer.zwarn.Limits`; those that are not given are its defaults.
+    chi2_limit : float
+        Reduced chi2 that 1 % of held-out spectra exceed.
+    """
+
+    families: tuple[FamilyBlock, ...]
+    additive: int
+    multiplicative: int
+    temperature: float
+    limits: Mapping[str, float]
+    chi2_limit: float
+
+
+def parse_scan(raw: Mapping[str, Any], common: dict[str, Any]) -> ScanCard:
+    """A card from its JSON; `common` are the fields that every family of models has.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If an entry is missing or wrong.
+    """
+    block = raw["scan"]
+    families = tuple(_family(str(name), one) for name, one in block["families"].items())
+    if tuple(one.name for one in families) != common["classes"]:
+        raise ValueError("the families of the scan are not the classes")
+    outputs = set(common["output_names"])
+    if missing := [one.output for one in families if one.output not in outputs]:
+        raise ValueError(f"the graph has no outputs {missing}")
+    temperature = float(block["temperature"])
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}")
+    return ScanCard(
+        **common,
+        families=families,
+        additive=int(block["additive"]),
+        multiplicative=int(block["multiplicative"]),
+        temperature=temperature,
+        limits={str(name): float(value) for name, value in block.get("limits", {}).items()},
+        chi2_limit=float(block["chi2_limit"]),
+    )
+
+
+def _family(name: str, block: Mapping[str, Any]) -> FamilyBlock:
+    typical = tuple(float(x) for x in block["typical"])
+    precision = tuple(float(x) for x in block["precision"])
+    if len(typical) != len(precision) or not typical:
+        raise ValueError(f"{name}: typical and precision must be of one length")
+    low, high = float(block["redshift_min"]), float(block["redshift_max"])
+    if not -1.0 < low < high:
+        raise ValueError(f"{name}: redshifts from {low} to {high}")
+    return FamilyBlock(
+        name=name,
+        output=str(block["output"]),
+        first=int(block["first"]),
+        redshift_min=low,
+        redshift_max=high,
+        resolution=float(block["resolution"]),
+        binning=int(block["binning"]),
+        typical=typical,
+        precision=precision,
+        error_scale=float(block["error_scale"]),
+        error_floor=float(block["error_floor"]),
+    )
