@@ -11,10 +11,12 @@ from itertools import islice
 from typing import Any
 
 from specinfer import result
+from specinfer.answers import Network
 from specinfer.engine import DEVICES, MAX_BATCH
 from specinfer.errors import ModelError, ReadError, UsageError
 from specinfer.models import MODEL_DIR_VARIABLE, ModelCard, load_card
 from specinfer.networks import spectranet
+from specinfer.networks.spectranet_answer import SpectraNetAnswer
 from specinfer.readers import ReadOptions, iter_spectra
 from specinfer.relevance import Relevance
 from specinfer.result import Classification
@@ -80,11 +82,11 @@ class Classifier:
         self.device = device
         self.threads = threads
         self._lock = threading.Lock()
-        self._networks: dict[str, spectranet.SpectraNet] = {}
+        self._networks: dict[str, Network] = {}
         # Missing and altered models are reported here, not at the first spectrum.
         self.network(DEFAULT_MODEL if model == "auto" else model)
 
-    def network(self, name: str) -> spectranet.SpectraNet:
+    def network(self, name: str) -> Network:
         """The network of a name, read on first use and shared from then on."""
         with self._lock:
             if name not in self._networks:
@@ -177,7 +179,8 @@ class Classifier:
         ------
         UsageError
             ``nothing_to_explain`` for a failed result, ``other_model`` for one of a model
-            that this classifier does not have.
+            that this classifier does not have, ``not_explained`` for a model whose answer
+            is its own explanation (a best-fit model).
         ModelError, DeviceError
             If the network itself cannot be used.
 
@@ -201,6 +204,12 @@ class Classifier:
                 f"the result is of {classification.model}, this classifier has "
                 f"{network.card.label}; explain it with the classifier that made it",
             )
+        if not isinstance(answer, SpectraNetAnswer):
+            raise UsageError(
+                "not_explained",
+                f"{network.card.label} explains its answer by its best-fit model: see the picture",
+            )
+        assert isinstance(network, spectranet.SpectraNet)
         return network.explain(answer)
 
     def _stream(
@@ -251,14 +260,19 @@ class Classifier:
 _END = object()
 
 
-def _load(card: ModelCard, device: str, threads: int | None) -> spectranet.SpectraNet:
-    if card.family != "spectranet":
-        raise ModelError(
-            "unknown_family",
-            f"model {card.label} is of the family {card.family!r}, which this version of "
-            "specinfer does not know; install the version that the model came with",
-        )
-    return spectranet.load(card, device=device, threads=threads)
+def _load(card: ModelCard, device: str, threads: int | None) -> Network:
+    if card.family == "spectranet":
+        return spectranet.load(card, device=device, threads=threads)
+    if card.family == "gasnet3":
+        # Who classifies transients alone does not pay for it.
+        from specinfer.networks import gasnet3
+
+        return gasnet3.load(card, device=device, threads=threads)
+    raise ModelError(
+        "unknown_family",
+        f"model {card.label} is of the family {card.family!r}, which this version of "
+        "specinfer does not know; install the version that the model came with",
+    )
 
 
 @lru_cache(maxsize=8)

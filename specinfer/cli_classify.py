@@ -19,6 +19,7 @@ from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
 from specinfer.engine import DEVICES
 from specinfer.errors import ReadError, UsageError
+from specinfer.networks.spectranet_answer import SpectraNetAnswer
 from specinfer.readers import FORMATS, ReadOptions, iter_spectra
 from specinfer.readers.base import NOISE_KINDS
 from specinfer.result import Classification
@@ -249,7 +250,9 @@ class _Run:
         path = self._picture_path(answer)
         self.pictures += 1
         try:
-            plot.save(answer, path, self.classifier.explain(answer))
+            explained = isinstance(answer.answer, SpectraNetAnswer)
+            relevance = self.classifier.explain(answer) if explained else None
+            plot.save(answer, path, relevance)
         except OSError as error:
             self._trace()
             message = f"the picture {path} cannot be written: {error.strerror or error}"

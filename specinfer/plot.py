@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from specinfer.errors import SpecinferError
 from specinfer.lines import lines_of
+from specinfer.networks.spectranet_answer import SpectraNetAnswer
 from specinfer.plot_labels import draw_labels
 from specinfer.plot_labels import spread_labels as spread_labels
 from specinfer.plot_panels import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from specinfer.networks.spectranet_answer import SpectraNetAnswer
+    from specinfer.answers import Answer
     from specinfer.relevance import Relevance
     from specinfer.result import Classification
     from specinfer.spectrum import Spectrum
@@ -93,9 +94,10 @@ def save(
 def make_figure(result: Classification, relevance: Relevance | None = None) -> Figure:
     """The whole picture of a result.
 
-    The spectrum as read with its errors and the main lines at the estimated redshift,
-    what of it made the answer, the spectrum as the network saw it, the class
-    probabilities, and p(z). The panels over wavelength are aligned.
+    Of a transient: the spectrum as read with its errors and the main lines at the estimated
+    redshift, what of it made the answer, the spectrum as the network saw it, the class
+    probabilities, and p(z). Of a redshift scan: the spectrum with its best fit and lines,
+    the residual, and chi2(z). The panels over wavelength are aligned.
 
     Parameters
     ----------
@@ -118,6 +120,16 @@ def make_figure(result: Classification, relevance: Relevance | None = None) -> F
     from matplotlib.figure import Figure
 
     spectrum, answer = _contents(result)
+    if not isinstance(answer, SpectraNetAnswer):
+        from specinfer.networks.survey_answer import SurveyAnswer
+        from specinfer.plot_survey import fill_figure
+
+        assert isinstance(answer, SurveyAnswer)
+        figure = Figure(figsize=(11.0, 8.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        fill_figure(figure, answer)
+        figure.suptitle(_title(result, spectrum), fontsize=12, x=0.01, ha="left")
+        return figure
     heights = [3.2, 2.0, 2.2] if relevance is None else [3.2, 1.9, 1.7, 2.2]
     figure = Figure(figsize=(11.0, 1.03 * sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -225,7 +237,7 @@ def draw_classification(result: Classification, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _contents(result: Classification) -> tuple[Spectrum, SpectraNetAnswer]:
+def _contents(result: Classification) -> tuple[Spectrum, Answer]:
     if result.spectrum is None or result.answer is None:
         message = (result.error or {}).get("message", "there is no spectrum in it")
         raise SpecinferError("nothing_to_plot", f"a failed result has no picture: {message}")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from specinfer.answers import Answer
     from specinfer.errors import SpecinferError
-    from specinfer.networks.spectranet_answer import SpectraNetAnswer
     from specinfer.relevance import Relevance
     from specinfer.spectrum import Spectrum
 
@@ -77,7 +77,10 @@ class Classification:
     phase_interval : dict or None
         As `redshift_interval`, in days.
     delta_chi2, zwarning : float, int or None
-        Of a redshift scan, where the model makes one.
+        Of a redshift scan, where the model makes one: chi2 of the next best redshift less
+        that of the best, and a bit mask (see `specinfer.zwarn`).
+    anomaly : float or None
+        How unusual, from 0 to 1, where the model knows.
     flags : tuple of str
         Sorted; what the reader and the model want you to know.
     novelty : float or None
@@ -94,7 +97,7 @@ class Classification:
         Time for this spectrum, from arrays to answer; its share of a batch.
     spectrum : Spectrum or None
         Not in the output: what was classified.
-    answer : SpectraNetAnswer or None
+    answer : Answer or None
         Not in the output: everything the model gave, for plots and further analysis.
     """
 
@@ -125,6 +128,7 @@ class Classification:
     phase_interval: Mapping[str, tuple[float, float]] | None = None
     delta_chi2: float | None = None
     zwarning: int | None = None
+    anomaly: float | None = None
     flags: tuple[str, ...] = ()
     novelty: float | None = None
     host_share: float | None = None
@@ -133,7 +137,7 @@ class Classification:
     models: Mapping[str, Any] | None = None
     latency_ms: float | None = None
     spectrum: Spectrum | None = field(default=None, repr=False)
-    answer: SpectraNetAnswer | None = field(default=None, repr=False)
+    answer: Answer | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -194,15 +198,20 @@ class Classification:
 FIELDS = tuple(f.name for f in fields(Classification) if f.name not in ("spectrum", "answer"))
 
 
-def ok(
-    spectrum: Spectrum, answer: SpectraNetAnswer, *, model: str, latency_ms: float
-) -> Classification:
+# What only some models give.
+_OF_SOME = (
+    "prediction_set", "prediction_set_by_class", "redshift_interval", "phase", "phase_err",
+    "phase_interval", "delta_chi2", "zwarning", "anomaly", "novelty", "host_share", "decision",
+)  # fmt: skip
+
+
+def ok(spectrum: Spectrum, answer: Answer, *, model: str, latency_ms: float) -> Classification:
     """A result with an answer.
 
     Parameters
     ----------
     spectrum : Spectrum
-    answer : SpectraNetAnswer
+    answer : Answer
     model : str
         ``name@version``.
     latency_ms : float
@@ -222,18 +231,10 @@ def ok(
         probabilities=answer.probabilities,
         subtype=answer.subtype,
         subtype_probabilities=answer.subtype_probabilities,
-        prediction_set=answer.prediction_set,
-        prediction_set_by_class=answer.prediction_set_by_class,
         redshift=answer.redshift,
         redshift_err=answer.redshift_err,
-        redshift_interval=answer.redshift_interval,
-        phase=answer.phase,
-        phase_err=answer.phase_err,
-        phase_interval=answer.phase_interval,
+        **{name: getattr(answer, name, None) for name in _OF_SOME},
         flags=tuple(sorted({*spectrum.flags, *answer.flags})),
-        novelty=answer.novelty,
-        host_share=answer.host_share,
-        decision=answer.decision,
         candidates=tuple(block["candidates"]),
         models={name: block},
         latency_ms=latency_ms,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from specinfer.card_blocks import output_sizes
 from specinfer.models import ModelCard
 
 
@@ -60,6 +61,9 @@ class ScanCard(ModelCard):
         P(family) ~ exp(-chi2 / (2 temperature)).
     limits : mapping of str to float
         Of `specinfer.zwarn.Limits`; those that are not given are its defaults.
+    set_threshold, set_coverage : float
+        Families at least this probable are in the prediction set, which holds the true one
+        for this share of held-out spectra.
     chi2_limit : float
         Reduced chi2 that 1 % of held-out spectra exceed.
     """
@@ -69,6 +73,8 @@ class ScanCard(ModelCard):
     multiplicative: int
     temperature: float
     limits: Mapping[str, float]
+    set_threshold: float
+    set_coverage: float
     chi2_limit: float
 
 
@@ -90,6 +96,8 @@ def parse_scan(raw: Mapping[str, Any], common: dict[str, Any]) -> ScanCard:
     temperature = float(block["temperature"])
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}")
+    # The encoders' coefficients are what an embedding is elsewhere.
+    common = common | {"embedding_size": output_sizes(raw).get("coefficients")}
     return ScanCard(
         **common,
         families=families,
@@ -97,6 +105,8 @@ def parse_scan(raw: Mapping[str, Any], common: dict[str, Any]) -> ScanCard:
         multiplicative=int(block["multiplicative"]),
         temperature=temperature,
         limits={str(name): float(value) for name, value in block.get("limits", {}).items()},
+        set_threshold=float(block["prediction_set"]["threshold"]),
+        set_coverage=float(block["prediction_set"]["coverage"]),
         chi2_limit=float(block["chi2_limit"]),
     )
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
-from synthetic_families import galaxy, star
+from synthetic_families import galaxy, observed, star
 from tiny_survey import survey_spectrum, write_survey_model
 
-from specinfer import Spectrum
-from specinfer.errors import ModelError, ReadError
+from specinfer import Classifier, Spectrum, plot
+from specinfer.errors import ModelError, ReadError, UsageError
 from specinfer.models import load_card
 from specinfer.networks import gasnet3
 from specinfer.networks.survey_answer import SurveyAnswer
+from specinfer.zlines import measure_lines
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -102,3 +106,54 @@ def test_a_wrong_card_is_refused(tmp_path: Path, changes: dict[str, object], wor
     with pytest.raises(ModelError, match=words) as caught:
         load_card(str(folder))
     assert caught.value.code == "bad_card"
+
+
+def test_the_classifier_takes_it_by_name(tmp_path: Path) -> None:
+    folder = write_survey_model(tmp_path)
+    classifier = Classifier(str(folder), device="cpu", threads=1)
+    spectra = [
+        survey_spectrum(galaxy(), (1.0, 0.3, 0.2), 0.31, 8.0),
+        survey_spectrum(star(), (0.7, 0.3), 0.0003, 15.0),
+    ]
+    results = list(classifier.classify_many(spectra))
+    assert [one.class_name for one in results] == ["GALAXY", "STAR"]
+    schema = json.loads((ROOT / "docs" / "result.schema.json").read_text())
+    for one in results:
+        record = json.loads(one.to_json())
+        jsonschema.Draft202012Validator(schema).validate(record)
+        assert record["zwarning"] == 0
+        assert record["delta_chi2"] > 9
+        assert 0 <= record["anomaly"] < 0.5
+        assert record["phase"] is None
+        assert record["models"]["gasnet3"]["warnings"] == []
+    assert classifier.embedding_size == 5
+    with pytest.raises(UsageError, match="best-fit model") as caught:
+        classifier.explain(results[0])
+    assert caught.value.code == "not_explained"
+
+
+def test_the_picture_shows_the_fit(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures are an optional extra")
+    folder = write_survey_model(tmp_path)
+    made = Classifier(str(folder), device="cpu", threads=1).classify(
+        survey_spectrum(galaxy(), (1.0, 0.3, 0.2), 0.31, 4.0)
+    )
+    figure = plot.make_figure(made)
+    assert len(figure.axes) == 4
+    labels = " ".join(axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes)
+    for text in ("vacuum wavelength", "residual", "redshift", "χ²"):
+        assert text in labels
+    assert "GALAXY at z = 0.31" in figure.axes[0].get_legend().get_texts()[0].get_text()
+    target = tmp_path / "fit.png"
+    plot.save(made, target)
+    assert target.read_bytes().startswith(b"\x89PNG")
+
+
+def test_lines_are_measured_where_they_are() -> None:
+    data = observed(galaxy(), (1.0, 0.3, 0.2), 0.2, 20.0, 0)
+    lines = {line.name: line for line in measure_lines(data, "GALAXY", 0.2)}
+    assert lines["Hα"].wavelength == pytest.approx(6564.61 * 1.2)
+    assert lines["Hα"].snr > 10
+    assert lines["Mg b"].snr < -3
+    elsewhere = {line.name: line for line in measure_lines(data, "GALAXY", 0.27)}
+    assert abs(elsewhere["Hα"].snr) < 5

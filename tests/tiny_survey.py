@@ -59,6 +59,7 @@ def make_survey_card(**changes: Any) -> dict[str, Any]:
             "multiplicative": 1,
             "temperature": 2.0,
             "chi2_limit": 1.5,
+            "prediction_set": {"coverage": 0.9, "threshold": 0.2},
             "limits": {"delta_chi2": 9.0},
         },
         "flags": {"low_snr": 1.0, "min_coverage": 0.2},

@@ -169,6 +169,8 @@ class GasNet3:
         if redshift is not None:
             mask &= ~zwarn.mask("SMALL_DELTA_CHI2", "Z_FITLIMIT")
         anomaly, reasons = self._anomaly(found, mask)
+        ranked = tuple(sorted(probabilities, key=lambda name: -probabilities[name]))
+        least = self.card.set_threshold
         raised = {
             **dict.fromkeys(zwarn.names(mask), True),
             "LOW_SNR": not spectrum.snr >= self.card.low_snr,
@@ -176,6 +178,8 @@ class GasNet3:
         }
         return SurveyAnswer(
             probabilities=probabilities,
+            prediction_set=tuple(name for name in ranked if probabilities[name] >= least)
+            or ranked[:1],
             subtype=None,
             subtype_probabilities=None,
             redshift=best.redshift if redshift is None else float(redshift),

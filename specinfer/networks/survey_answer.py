@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer import zwarn
-from specinfer.networks.spectranet_answer import Candidate, Intervals
+from specinfer.networks.spectranet_answer import Candidate
 from specinfer.zfind import Found
 from specinfer.zgrid import Gridded
 
@@ -24,6 +24,9 @@ class SurveyAnswer:
     ----------
     probabilities : dict of str to float
         Of the families, in the order of the card.
+    prediction_set : tuple of str
+        Families that together hold the true one with the card's coverage, by falling
+        probability; at least one.
     subtype : str or None
         The most probable subclass of the family, where a network gives it.
     subtype_probabilities : dict of str to float, or None
@@ -50,6 +53,7 @@ class SurveyAnswer:
     """
 
     probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
     subtype: str | None
     subtype_probabilities: dict[str, float] | None
     redshift: float
@@ -63,17 +67,6 @@ class SurveyAnswer:
     data: Gridded
     embedding: NDArray[np.float32]
     given: float | None
-
-    # What transients have and these do not.
-    prediction_set: tuple[str, ...] | None = None
-    prediction_set_by_class: tuple[str, ...] | None = None
-    redshift_interval: Intervals | None = None
-    phase: float | None = None
-    phase_err: float | None = None
-    phase_interval: Intervals | None = None
-    host_share: float | None = None
-    novelty: float | None = None
-    decision: str | None = None
 
     @property
     def class_name(self) -> str:
@@ -103,6 +96,7 @@ class SurveyAnswer:
             "class": self.class_name,
             "probability": self.probability,
             "probabilities": self.probabilities,
+            "prediction_set": list(self.prediction_set),
             "subtype": self.subtype,
             "subtype_probabilities": self.subtype_probabilities,
             "redshift": self.redshift,
