@@ -133,13 +133,13 @@ def read_recipe(path: Path) -> Recipe:
     """
     text = path.read_text()
     tables = tomllib.loads(text)
-    preprocessing = _make(Preprocessing, tables.pop("preprocessing", {}), "preprocessing")
+    preprocessing = from_table(Preprocessing, tables.pop("preprocessing", {}), "preprocessing")
     shape = tables.pop("network", {})
     architecture = shape.pop("architecture", "aligned")
     if architecture not in CONFIGS:
         known = ", ".join(CONFIGS)
         raise SystemExit(f"{path}: unknown architecture {architecture!r}; known are {known}")
-    network = _make(CONFIGS[architecture], shape, "network")
+    network = from_table(CONFIGS[architecture], shape, "network")
     # Two redshift bins a feature step, a feature step is four grid pixels: the bin
     # width follows from the grid.
     first = tables.pop("redshift_first_bin", -2)
@@ -151,11 +151,11 @@ def read_recipe(path: Path) -> Recipe:
             first * 2 * preprocessing.step, 2 * preprocessing.step, network.n_redshift
         ),
         phase_bins=Bins(float(phase["start"]), float(phase["step"]), network.n_phase),
-        data=_make(DataConfig, tables.pop("data", {}), "data"),
-        conditions=_make(Conditions, tables.pop("conditions", {}), "conditions"),
+        data=from_table(DataConfig, tables.pop("data", {}), "data"),
+        conditions=from_table(Conditions, tables.pop("conditions", {}), "conditions"),
         preprocessing=preprocessing,
         network=network,
-        training=_make(OptimConfig, tables.pop("training", {}), "training"),
+        training=from_table(OptimConfig, tables.pop("training", {}), "training"),
         text=text,
     )
     if tables:
@@ -168,7 +168,14 @@ def resolve(path: str) -> Path:
     return Path(path) if Path(path).is_absolute() else ROOT / path
 
 
-def _make(kind: type[T], values: dict[str, Any], table: str) -> T:
+def from_table(kind: type[T], values: dict[str, Any], table: str) -> T:
+    """A dataclass from a table of a recipe.
+
+    Raises
+    ------
+    SystemExit
+        If a key is not known or a value makes no sense.
+    """
     known = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
     unknown = set(values) - known
     if unknown:
