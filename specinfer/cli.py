@@ -136,6 +136,9 @@ def classify(
             show_default="as the file says",
         ),
     ] = None,
+    sky: Annotated[
+        bool, typer.Option("--sky", help="Also the sky fibres of files with many objects.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="JSON Lines, also on a terminal; the default in a pipe.")
     ] = False,
@@ -197,7 +200,7 @@ def classify(
             join=join,
             model=model,
             redshift=redshift,
-            reading=ReadOptions(format=format, noise=noise, unit=unit, air=air),
+            reading=ReadOptions(format=format, noise=noise, unit=unit, air=air, sky=sky),
             json=json,
             output=output,
             embedding=embedding,

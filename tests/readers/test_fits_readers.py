@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import fits_writers as write
 import numpy as np
 import pytest
 from fits_writers import LINE, SIGMA, line_centre
+from typer.testing import CliRunner
 
+from specinfer.cli import app
 from specinfer.errors import ReadError
 from specinfer.readers import ReadOptions, iter_spectra, read
 from specinfer.spectrum import Spectrum
@@ -79,6 +82,15 @@ def test_spplate_leaves_sky_out(tmp_path: Path) -> None:
     assert_model(spectra[0])
     assert list(np.flatnonzero(~spectra[0].good)) == [9]
     assert len(read(path, sky=True)) == 3
+
+
+def test_the_command_line_takes_sky_fibres_on_demand(tmp_path: Path) -> None:
+    path = str(write.spplate(tmp_path / "spPlate-4055-55359.fits"))
+    rows = {}
+    for options in ((), ("--sky",)):
+        answer = CliRunner().invoke(app, ["classify", path, "--json", "--quiet", *options])
+        rows[options] = [json.loads(line)["row"] for line in answer.stdout.splitlines()]
+    assert rows == {(): [0, 2], ("--sky",): [0, 1, 2]}
 
 
 # --- LAMOST -------------------------------------------------------------------
