@@ -227,6 +227,25 @@ class SurveySimulator:
         flux *= _ripple(c.ripple, size, rng)
         return self._observe(flux, valid, subclass, kind, z, snr, rng)
 
+    def draw_noise(self, size: int, rng: np.random.Generator) -> SurveyBatch:
+        """Spectra without a source: noise, sky, spikes and gaps alone.
+
+        Parameters
+        ----------
+        size : int
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        SurveyBatch
+        """
+        empty = np.zeros((size, COUNT), dtype=np.float32)
+        nothing = np.full(size, np.nan)
+        label = np.full(size, SUBCLASSES.index(NO_SIGNAL))
+        kind = np.full(size, len(FAMILIES))
+        valid = np.ones((size, COUNT), dtype=bool)
+        return self._observe(empty, valid, label, kind, nothing, np.ones(size), rng)
+
     def _observe(
         self,
         shape: FloatArray,

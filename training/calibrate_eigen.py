@@ -1,0 +1,325 @@
+"""``python -m training.calibrate_eigen RUN``: what a redshift of the scan is worth.
+
+Priors of the coefficients, redshift errors, the softness of the class probabilities, and the
+limits of the warnings, from simulated spectra of validation objects and noise of the donors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from specinfer import zwarn
+from specinfer.zfind import Found, find
+from specinfer.zgrid import Gridded, to_grid
+from specinfer.zscan import Family, Scanner
+from training.architectures.eigen import EigenNet, shifted
+from training.archive.rest import RESOLUTION, RestLibrary
+from training.archive.sdss import SdssSpectrum, part_of, read_sdss
+from training.archive.subclasses import FAMILIES
+from training.fits import fit_temperature, weighted_quantile
+from training.paths import shared_data
+from training.simulate.survey import (
+    COUNT,
+    REDSHIFTS,
+    WAVELENGTH,
+    Donors,
+    SurveyBatch,
+    SurveySimulator,
+)
+from training.stream import CALIBRATION, step_rng
+from training.train_eigen import (
+    ADDITIVE,
+    CHECKPOINT,
+    EigenRecipe,
+    Problem,
+    best_coefficients,
+    read_eigen_recipe,
+    read_libraries,
+)
+
+app = typer.Typer(add_completion=False)
+FloatArray = NDArray[np.float64]
+MULTIPLICATIVE = 1
+# A redshift further off is wrong, and does not tell how large an error is.
+WRONG = {"GALAXY": 0.003, "QSO": 0.01, "STAR": 0.001}
+# Spectra without a source that may pass without a warning, and outliers among answers without one.
+NOISE_RATE, OUTLIER_RATE = 0.004, 0.008
+OUTLIER = 0.01
+COVERAGE = 0.9
+# The scan's pixels: quasars have broad lines.
+BINNING = {"GALAXY": 1, "QSO": 2, "STAR": 1}
+# Coefficients may lie this many times further from zero than those of real spectra do.
+_BROADER = 4.0
+
+
+class Trial(NamedTuple):
+    """One spectrum with what is true, and what was found."""
+
+    family: str
+    redshift: float
+    data: Gridded
+    found: Found
+
+
+def load_net(run: Path) -> tuple[EigenRecipe, EigenNet]:
+    """The recipe and the network of a run.
+
+    Raises
+    ------
+    SystemExit
+        If it was not trained.
+    """
+    path = run / CHECKPOINT
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there: run `python -m training.train_eigen` first")
+    recipe = read_eigen_recipe(run / "recipe.toml")
+    state = torch.load(path, weights_only=True)["model"]
+    spectra = {name: state[f"roots.{name}"] ** 2 for name in recipe.network.n_spectra}
+    network = EigenNet(recipe.network, spectra)
+    network.load_state_dict(state)
+    return recipe, network.eval()
+
+
+def coefficients(
+    network: EigenNet, libraries: dict[str, RestLibrary], simulator: SurveySimulator, seed: int
+) -> dict[str, FloatArray]:
+    """Coefficients of simulated spectra of median flux 1, by family, (n, K)."""
+    made = {}
+    for index, name in enumerate(network.config.n_spectra):
+        batch = simulator.draw(256, step_rng(seed, CALIBRATION, index), name)
+        problem = Problem(batch, libraries[name].first)
+        spectra = network.eigenspectra(name).detach()
+        templates, inside = shifted(spectra.expand(256, *spectra.shape), problem.place, COUNT)
+        problem.reach(inside)
+        made[name] = best_coefficients(problem, templates).numpy().astype(np.float64)
+    return made
+
+
+def make_family(name: str, spectra: FloatArray, first: int, drawn: FloatArray) -> Family:
+    """A family with the priors that coefficients (n, K) of real spectra give."""
+    low, high = REDSHIFTS[name]
+    spread = np.sqrt((drawn**2).mean(axis=0))
+    # A floor for eigen-spectra that are hardly ever needed.
+    spread = np.maximum(spread, 0.1 * spread.max())
+    return Family(
+        name, spectra, first, min(low, -0.003) if name == "GALAXY" else low, high, RESOLUTION,
+        np.median(drawn, axis=0) + 1e-3, 1.0 / (_BROADER * spread) ** 2, BINNING[name],
+    )  # fmt: skip
+
+
+def search_all(batch: SurveyBatch, scanners: Sequence[Scanner], words: str) -> list[Trial]:
+    """Scan simulated spectra; those with hardly a usable pixel are left out."""
+    names = [*FAMILIES, ""]
+    trials = []
+    for row in track(range(len(batch.flux)), description=words):
+        ivar = batch.ivar[row].astype(np.float64)
+        if (ivar > 0).sum() < 300:
+            continue
+        data = to_grid(WAVELENGTH, batch.flux[row].astype(np.float64), ivar)
+        found = find(data, scanners)
+        trials.append(Trial(names[batch.family[row]], float(batch.redshift[row]), data, found))
+    return trials
+
+
+def search_real(
+    spectra: Sequence[SdssSpectrum], scanners: Sequence[Scanner], words: str
+) -> list[Trial]:
+    """Scan real spectra."""
+    trials = []
+    for one in track(spectra, description=words):
+        data = to_grid(one.wavelength, one.flux, one.ivar)
+        trials.append(Trial(one.family, one.redshift, data, find(data, scanners)))
+    return trials
+
+
+def error_model(trials: Sequence[Trial], name: str) -> tuple[float, float]:
+    """Scale and floor of the redshift errors of a family, by maximum likelihood.
+
+    Only of redshifts that are right; a Student t of 4 degrees of freedom keeps the few that
+    are far off from deciding.
+    """
+    right = [
+        (abs_error, one.found.fits[0].redshift_err / (1 + one.redshift))
+        for one in trials
+        if one.family == name == one.found.fits[0].family
+        and abs(abs_error := offset(one)) < WRONG[name]
+    ]
+    if len(right) < 10:
+        return 1.0, 1e-5
+    dz, raw = np.array(right).T
+    best = (np.inf, 1.0, 0.0)
+    for scale in np.exp(np.linspace(np.log(0.7), np.log(4.0), 30)):
+        for floor in np.concatenate([[0.0], np.exp(np.linspace(np.log(2e-6), np.log(3e-3), 60))]):
+            sigma = np.hypot(scale * raw, floor)
+            loss = float(np.mean(np.log(sigma) + 2.5 * np.log1p((dz / sigma) ** 2 / 4.0)))
+            best = min(best, (loss, float(scale), float(floor)))
+    # The scale of a t is smaller than the standard deviation of a Gaussian with its core.
+    return best[1], best[2]
+
+
+def offset(one: Trial) -> float:
+    """dz = (z - z_true) / (1 + z_true) of the best fit."""
+    return (one.found.fits[0].redshift - one.redshift) / (1.0 + one.redshift)
+
+
+def family_chi2(one: Trial) -> dict[str, float]:
+    """The lowest chi2 of each family."""
+    lowest = {name: float(curve.chi2.min()) for name, curve in one.found.curves.items()}
+    best: dict[str, float] = {}
+    for fitted in one.found.fits:
+        best[fitted.family] = min(best.get(fitted.family, np.inf), fitted.chi2)
+    return lowest | best
+
+
+def class_loss(trials: Sequence[Trial], temperature: float) -> float:
+    """Mean negative log-likelihood of the true families."""
+    total = 0.0
+    for one in trials:
+        chi2 = family_chi2(one)
+        values = np.array(list(chi2.values()))
+        exponent = -0.5 * (values - values.min()) / temperature
+        log_p = exponent - np.log(np.exp(exponent).sum())
+        total -= max(float(log_p[list(chi2).index(one.family)]), -30.0)
+    return total / max(len(trials), 1)
+
+
+def fit_limits(trials: Sequence[Trial], noise: Sequence[Trial]) -> dict[str, float]:
+    """Limits of the warnings: noise must not pass, nor too many wrong redshifts."""
+    gain = [one.found.null_chi2 - one.found.fits[0].chi2 for one in noise]
+    delta = np.array([one.found.delta_chi2 for one in noise])
+    limits = {"gain": float(np.quantile(gain, 0.98)) if gain else 30.0}
+    # The rest of the noise has to fall to the difference between its best redshifts.
+    passing = [d for g, d in zip(gain, delta, strict=True) if g >= limits["gain"]]
+    allowed = int(NOISE_RATE * len(noise))
+    least = sorted(passing, reverse=True)[allowed] if len(passing) > allowed else 4.0
+    base = zwarn.Limits(delta_chi2=0.0, gain=limits["gain"])
+    kept = [
+        (one.found.delta_chi2, abs(offset(one)) > OUTLIER or one.found.fits[0].family != one.family)
+        for one in trials
+        if zwarn.zwarning(one.found, one.data, base) == 0
+    ]
+    for value in np.arange(max(least, 4.0), 60.0, 1.0):
+        wrong = [bad for d, bad in kept if d >= value]
+        if wrong and np.mean(wrong) <= OUTLIER_RATE:
+            break
+    return limits | {"delta_chi2": float(value)}
+
+
+@app.command()
+def main(
+    run: Annotated[Path, typer.Argument(help="Run folder, e.g. runs/gasnet3.")],
+    count: Annotated[int, typer.Option(help="Simulated spectra.")] = 1800,
+    noise_count: Annotated[int, typer.Option(help="Spectra without a source.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated spectra.")] = 3,
+) -> None:
+    """Calibrate a GaSNet-III on validation objects.
+
+    Example: python -m training.calibrate_eigen runs/gasnet3
+    """
+    recipe, network = load_net(run)
+    libraries = read_libraries()
+    spectra = read_sdss(shared_data())
+    donors = Donors(part_of(spectra, "train"))
+    train = SurveySimulator(libraries, donors, "train", recipe.conditions)
+    drawn = coefficients(network, libraries, train, seed)
+    families = [
+        make_family(
+            name,
+            network.eigenspectra(name).detach().numpy().astype(np.float64),
+            libraries[name].first,
+            drawn[name],
+        )
+        for name in recipe.network.n_spectra
+    ]
+    scanners = [Scanner(one, ADDITIVE, MULTIPLICATIVE) for one in families]
+    validation = SurveySimulator(libraries, donors, "validation", recipe.conditions)
+    each = count // len(families)
+    trials: list[Trial] = []
+    for index, one in enumerate(families):
+        batch = validation.draw(each, step_rng(seed, CALIBRATION, 100 + index), one.name)
+        trials += search_all(batch, scanners, f"{one.name.lower()} spectra")
+    empty = validation.draw_noise(noise_count, step_rng(seed, CALIBRATION, 200))
+    noise = search_all(empty, scanners, "noise")
+    real = search_real(part_of(spectra, "validation"), scanners, "real spectra")
+    temperature = fit_temperature(lambda t: class_loss([*trials, *real], 10.0 * t)) * 10.0
+    block = calibration_block(families, trials, noise, real, temperature)
+    (run / "calibration.json").write_text(json.dumps(block, indent=1) + "\n")
+    Console(stderr=True).print(report(trials, real, block))
+
+
+def calibration_block(
+    families: Sequence[Family],
+    trials: Sequence[Trial],
+    noise: Sequence[Trial],
+    real: Sequence[Trial],
+    temperature: float,
+) -> dict[str, Any]:
+    """The ``scan`` block of the card."""
+    everything = [*trials, *real]
+    truth = []
+    for one in everything:
+        chi2 = family_chi2(one)
+        values = np.array(list(chi2.values()))
+        p = np.exp(-0.5 * (values - values.min()) / temperature)
+        truth.append(float(p[list(chi2).index(one.family)] / p.sum()))
+    usual = [one.found.fits[0].chi2 / one.found.fits[0].n_pixels for one in everything]
+    blocks = {}
+    for one in families:
+        # Of real spectra if there are enough: simulated ones know no broken calibration lamp.
+        simulated, observed = error_model(trials, one.name), error_model(real, one.name)
+        blocks[one.name] = {
+            "output": f"{one.name}_eigenspectra",
+            "first": one.first,
+            "redshift_min": one.redshift_min,
+            "redshift_max": one.redshift_max,
+            "resolution": one.resolution,
+            "binning": one.binning,
+            "typical": [round(float(x), 6) for x in one.typical],
+            "precision": [float(f"{x:.4g}") for x in one.precision],
+            "error_scale": round(max(simulated[0], observed[0]), 3),
+            "error_floor": float(f"{max(simulated[1], observed[1]):.3g}"),
+        }
+    return {
+        "families": blocks,
+        "additive": ADDITIVE,
+        "multiplicative": MULTIPLICATIVE,
+        "temperature": round(temperature, 3),
+        "limits": fit_limits(everything, noise),
+        "prediction_set": {
+            "coverage": COVERAGE,
+            "threshold": weighted_quantile(np.array(truth), np.ones(len(truth)), 1.0 - COVERAGE),
+        },
+        "chi2_limit": round(float(np.quantile(usual, 0.99)), 3),
+    }
+
+
+def report(trials: Sequence[Trial], real: Sequence[Trial], block: dict[str, Any]) -> str:
+    """What came out, in words."""
+    lines = [json.dumps({k: v for k, v in block.items() if k != "families"})]
+    for words, group in (("simulated", trials), ("real", real)):
+        for name in block["families"]:
+            mine = [one for one in group if one.family == name]
+            if not mine:
+                continue
+            right = np.mean([one.found.fits[0].family == name for one in mine])
+            dz = np.abs([offset(one) for one in mine])
+            lines.append(
+                f"{words} {name}: n {len(mine)}, class {right:.3f}, GF(0.003) "
+                f"{(dz < 0.003).mean():.3f}, GF(0.01) {(dz < 0.01).mean():.3f}, "
+                f"median |dz| {np.median(dz):.2e}"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app()
