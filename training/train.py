@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,7 +74,8 @@ def class_weights(recipe: Recipe, library: Library) -> torch.Tensor | None:
 class Run:
     """A training run: model, averaged model, optimiser, and where they are kept.
 
-    `weights` are those of the classes; None for all alike.
+    `weights` are those of the classes; None for all alike. `build` makes a network from the
+    recipe's.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Run:
         folder: Path,
         device: torch.device,
         weights: torch.Tensor | None = None,
+        build: Callable[[Any], Any] = build,
     ) -> None:
         torch.manual_seed(recipe.training.seed)
         self.recipe, self.folder, self.device = recipe, folder, device

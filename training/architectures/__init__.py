@@ -8,14 +8,35 @@ from torch import Tensor, nn
 
 from training.architectures.aligned import AlignedConfig, AlignedNet
 from training.architectures.published import PublishedConfig, PublishedNet
+from training.architectures.survey import (
+    PublishedSurveyConfig,
+    PublishedSurveyNet,
+    SurveyConfig,
+    SurveyNet,
+)
 
 NetworkConfig = AlignedConfig | PublishedConfig
 Network = AlignedNet | PublishedNet
+SurveyNetworkConfig = SurveyConfig | PublishedSurveyConfig
+SurveyNetwork = SurveyNet | PublishedSurveyNet
 
 CONFIGS: dict[str, type[NetworkConfig]] = {
     "aligned": AlignedConfig,
     "published": PublishedConfig,
 }
+
+
+SURVEY_CONFIGS: dict[str, type[SurveyNetworkConfig]] = {
+    "survey": SurveyConfig,
+    "published-survey": PublishedSurveyConfig,
+}
+
+
+def build_survey(config: SurveyNetworkConfig) -> SurveyNetwork:
+    """A survey network of the shape that `config` describes, with random weights."""
+    if isinstance(config, PublishedSurveyConfig):
+        return PublishedSurveyNet(config)
+    return SurveyNet(config)
 
 
 def build(config: NetworkConfig) -> Network:

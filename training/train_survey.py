@@ -1,0 +1,298 @@
+"""``python -m training.train_survey CONFIG``: train a survey network, resumably."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn import functional as F
+
+from specinfer.models import Bins
+from specinfer.preprocess import Preprocessing
+from training.architectures import (
+    SURVEY_CONFIGS,
+    SurveyNetworkConfig,
+    build_survey,
+    count_parameters,
+    named,
+)
+from training.architectures.survey import DISTANT, SurveyConfig
+from training.archive.sdss import part_of, read_sdss
+from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
+from training.config import OptimConfig, from_table
+from training.losses import binned_loss, soft_bins
+from training.paths import ROOT, shared_data
+from training.simulate.survey import Donors, SurveyBatch, SurveyConditions, SurveySimulator
+from training.stream import VALIDATION, step_rng, stream
+from training.train import Run
+from training.train_eigen import inputs_of, read_libraries
+
+app = typer.Typer(add_completion=False)
+LOG_FIELDS = (
+    "step", "seconds", "learning_rate", "loss", "class_loss", "redshift_loss", "subclass",
+    "family", "gf_galaxy", "gf_qso", "nmad_galaxy", "nmad_qso",
+)  # fmt: skip
+# Subclasses of each family, and that of no signal, as columns of the class logits.
+_COLUMNS = [
+    [i for i, name in enumerate(SUBCLASSES) if name.startswith(f"{family} ")] for family in FAMILIES
+] + [[SUBCLASSES.index(NO_SIGNAL)]]
+
+
+@dataclass(frozen=True)
+class SurveyRecipe:
+    """Everything that makes a survey network."""
+
+    name: str
+    version: str
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    conditions: SurveyConditions = field(default_factory=SurveyConditions)
+    network: SurveyNetworkConfig = field(default_factory=SurveyConfig)
+    training: OptimConfig = field(default_factory=OptimConfig)
+    text: str = ""
+
+    @property
+    def redshift_bins(self) -> Bins:
+        """Bins of ln(1+z): two for each step of eight grid pixels."""
+        if not isinstance(self.network, SurveyConfig):
+            raise ValueError("this network gives no redshift")
+        step = 4.0 * self.preprocessing.step
+        return Bins(-2.0 * step, step, self.network.n_redshift)
+
+
+def read_survey_recipe(path: Path) -> SurveyRecipe:
+    """Read a recipe; an unknown key is an error.
+
+    Raises
+    ------
+    SystemExit
+        If a table, key or architecture is not known.
+    """
+    text = path.read_text()
+    tables = tomllib.loads(text)
+    shape = tables.pop("network", {})
+    architecture = shape.pop("architecture", "survey")
+    if architecture not in SURVEY_CONFIGS:
+        known = ", ".join(SURVEY_CONFIGS)
+        raise SystemExit(f"{path}: unknown architecture {architecture!r}; known are {known}")
+    recipe = SurveyRecipe(
+        name=tables.pop("name"),
+        version=tables.pop("version"),
+        preprocessing=from_table(Preprocessing, tables.pop("preprocessing", {}), "preprocessing"),
+        conditions=from_table(SurveyConditions, tables.pop("conditions", {}), "conditions"),
+        network=from_table(SURVEY_CONFIGS[architecture], shape, "network"),
+        training=from_table(OptimConfig, tables.pop("training", {}), "training"),
+        text=text,
+    )
+    if tables:
+        raise SystemExit(f"{path}: unknown tables or keys {sorted(tables)}")
+    if recipe.network.n_pixels != recipe.preprocessing.n_pixels:
+        raise SystemExit(f"{path}: the network's n_pixels are not those of the grid")
+    return recipe
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyInput:
+    """Prepared spectra with what is true of them; see `SurveyBatch`."""
+
+    input: NDArray[np.float32]
+    subclass: NDArray[np.int64]
+    family: NDArray[np.int64]
+    redshift: NDArray[np.float64]
+    snr: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, batch: SurveyBatch, grid: Preprocessing) -> SurveyInput:
+        """Simulated spectra, prepared as the runtime prepares them."""
+        seen = inputs_of(batch, grid).numpy()
+        return cls(seen, batch.subclass, batch.family, batch.redshift, batch.snr)
+
+
+class SurveyMaker:
+    """Makes batches of prepared spectra; `make` has the signature that `stream` wants."""
+
+    def __init__(self, simulator: SurveySimulator, grid: Preprocessing) -> None:
+        self.simulator, self.grid = simulator, grid
+
+    def make(self, size: int, rng: np.random.Generator) -> SurveyInput:
+        """A batch."""
+        return SurveyInput.of(self.simulator.draw(size, rng), self.grid)
+
+
+def family_logits(logits: Tensor) -> Tensor:
+    """Logits of the families and of no signal, (batch, 4), from those of the subclasses."""
+    return torch.stack([logits[:, columns].logsumexp(dim=1) for columns in _COLUMNS], dim=1)
+
+
+def subclass_loss(logits: Tensor, subclass: Tensor, family: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of the subclass; of the family alone where no more is known."""
+    known = subclass >= 0
+    fine = F.cross_entropy(
+        logits, subclass.clamp(min=0), label_smoothing=smoothing, reduction="none"
+    )
+    coarse = F.cross_entropy(family_logits(logits), family, reduction="none")
+    return torch.where(known, fine, coarse).mean()
+
+
+class SurveyRun(Run):
+    """A training run of a survey network."""
+
+    recipe: SurveyRecipe  # type: ignore[assignment]
+
+    def losses(self, batch: SurveyInput) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
+        """The total loss of a batch, and its parts."""
+        config = self.recipe.training
+        spectrum = torch.from_numpy(batch.input).to(self.device)
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=config.bfloat16 and self.model.training
+        ):
+            answer = named(self.model, self.model(spectrum))
+        family = torch.from_numpy(batch.family).to(self.device)
+        parts = {
+            "class_loss": subclass_loss(
+                answer["class_logits"].float(),
+                torch.from_numpy(batch.subclass).to(self.device),
+                family,
+                config.label_smoothing,
+            )
+        }
+        total = parts["class_loss"]
+        if "galaxy_redshift_logits" in answer:
+            log1z = torch.from_numpy(np.log1p(np.nan_to_num(batch.redshift)).astype(np.float32))
+            target = soft_bins(log1z, self.recipe.redshift_bins, config.redshift_sigma_bins)
+            target = target.to(self.device)
+            losses = [
+                binned_loss(
+                    answer[f"{name.lower()}_redshift_logits"].float(),
+                    target,
+                    family == list(FAMILIES).index(name),
+                )
+                for name in DISTANT
+            ]
+            parts["redshift_loss"] = torch.stack(losses).mean()
+            total = total + config.redshift_weight * parts["redshift_loss"]
+        return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def scores(run: SurveyRun, batches: list[SurveyInput]) -> dict[str, float]:
+    """Scores of the averaged network on validation spectra."""
+    run.average.eval()
+    right, family_right, found = [], [], {name: [] for name in DISTANT}  # type: ignore[var-annotated]
+    for batch in batches:
+        with torch.no_grad():
+            answer = named(run.average, run.average(torch.from_numpy(batch.input)))
+        logits = answer["class_logits"]
+        known = batch.subclass >= 0
+        right.append((logits.argmax(dim=1).numpy() == batch.subclass)[known])
+        family_right.append(family_logits(logits).argmax(dim=1).numpy() == batch.family)
+        for name in DISTANT:
+            key = f"{name.lower()}_redshift_logits"
+            if key not in answer:
+                continue
+            mine = batch.family == list(FAMILIES).index(name)
+            centres = run.recipe.redshift_bins.centres
+            guess = np.expm1(centres[answer[key].argmax(dim=1).numpy()][mine])
+            truth = batch.redshift[mine]
+            found[name].append((guess - truth) / (1.0 + truth))
+    made = {
+        "subclass": float(np.concatenate(right).mean()),
+        "family": float(np.concatenate(family_right).mean()),
+    }
+    for name, parts in found.items():
+        if parts:
+            dz = np.concatenate(parts)
+            made[f"gf_{name.lower()}"] = float((np.abs(dz) < 0.01).mean())
+            made[f"nmad_{name.lower()}"] = float(1.4826 * np.median(np.abs(dz - np.median(dz))))
+    return made
+
+
+@app.command()
+def main(
+    config: Annotated[Path, typer.Argument(help="e.g. training/configs/gasnet2.toml")],
+    output: Annotated[Path | None, typer.Option(help="Run folder (default runs/NAME).")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of PyTorch.")] = 2,
+    stop_after: Annotated[
+        float | None, typer.Option(help="Stop (resumably) after this many minutes.")
+    ] = None,
+) -> None:
+    """Train a survey network; run the same command again to resume.
+
+    Example: python -m training.train_survey training/configs/gasnet2.toml
+    """
+    recipe = read_survey_recipe(config)
+    folder = output or ROOT / "runs" / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "recipe.toml"
+    if kept.is_file() and kept.read_text() != recipe.text:
+        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
+    kept.write_text(recipe.text)
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    console = Console(stderr=True)
+    libraries = read_libraries()
+    donors = Donors(part_of(read_sdss(shared_data()), "train"))
+    makers = {
+        part: SurveyMaker(
+            SurveySimulator(libraries, donors, part, recipe.conditions), recipe.preprocessing
+        )
+        for part in ("train", "validation")
+    }
+    settings = recipe.training
+    run = SurveyRun(recipe, folder, device, build=build_survey)  # type: ignore[arg-type]
+    size = settings.batch_size
+    validation = [
+        makers["validation"].make(size, step_rng(settings.seed, VALIDATION, i))
+        for i in range(math.ceil(settings.validation_size / size))
+    ]
+    console.print(
+        f"{recipe.name} {recipe.version}: {count_parameters(run.model):,} parameters on {device}, "
+        f"step {run.step} of {settings.steps}"
+    )
+    started = time.monotonic() - run.seconds
+    session = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(), console=console,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("training", total=settings.steps, completed=run.step)
+        for batch in stream(makers["train"], size, settings.seed, run.step, settings.steps):
+            row: dict[str, Any] = run.update(batch)
+            run.seconds = time.monotonic() - started
+            bar.update(task, completed=run.step, description=f"loss {row['loss']:.3f}")
+            last = run.step == settings.steps
+            due = stop_after is not None and time.monotonic() - session > 60 * stop_after
+            if run.step % settings.validate_every == 0 or last:
+                row |= scores(run, validation)
+                shown = ", ".join(f"{k} {row[k]:.4f}" for k in LOG_FIELDS[6:] if k in row)
+                console.print(f"step {run.step}: {shown}")
+            if run.step % 50 == 0 or last or due:
+                _log(folder / "log.csv", {"step": run.step, "seconds": run.seconds, **row})
+            if run.step % 250 == 0 or last or due:
+                run.save()
+            if due:
+                console.print(f"stopped at step {run.step}; run the command again to resume")
+                break
+
+
+def _log(path: Path, row: dict[str, Any]) -> None:
+    new = not path.is_file()
+    with path.open("a", newline="") as handle:
+        writer = csv.DictWriter(handle, LOG_FIELDS, restval="", extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+if __name__ == "__main__":
+    app()
