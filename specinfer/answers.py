@@ -40,8 +40,8 @@ class Answer(Protocol):
         """Of all subtypes of the class."""
 
     @property
-    def redshift(self) -> float:
-        """The best redshift, or the given one."""
+    def redshift(self) -> float | None:
+        """The best redshift, or the given one; None for what has none."""
 
     @property
     def redshift_err(self) -> float | None:

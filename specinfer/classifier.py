@@ -268,6 +268,10 @@ def _load(card: ModelCard, device: str, threads: int | None) -> Network:
         from specinfer.networks import gasnet3
 
         return gasnet3.load(card, device=device, threads=threads)
+    if card.family == "gasnet2":
+        from specinfer.networks import gasnet2
+
+        return gasnet2.load(card, device=device, threads=threads)
     raise ModelError(
         "unknown_family",
         f"model {card.label} is of the family {card.family!r}, which this version of "

@@ -303,6 +303,10 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
         from specinfer.scan_card import parse_scan
 
         return parse_scan(raw, common)
+    if family == "gasnet2":
+        from specinfer.subclass_card import parse_subclasses
+
+        return parse_subclasses(raw, common)
     return ModelCard(**common)
 
 

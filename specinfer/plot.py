@@ -121,13 +121,11 @@ def make_figure(result: Classification, relevance: Relevance | None = None) -> F
 
     spectrum, answer = _contents(result)
     if not isinstance(answer, SpectraNetAnswer):
-        from specinfer.networks.survey_answer import SurveyAnswer
         from specinfer.plot_survey import fill_figure
 
-        assert isinstance(answer, SurveyAnswer)
         figure = Figure(figsize=(11.0, 8.2), layout="constrained")
         FigureCanvasAgg(figure)
-        fill_figure(figure, answer)
+        fill_figure(figure, result)
         figure.suptitle(_title(result, spectrum), fontsize=12, x=0.01, ha="left")
         return figure
     heights = [3.2, 2.0, 2.2] if relevance is None else [3.2, 1.9, 1.7, 2.2]

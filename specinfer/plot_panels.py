@@ -13,6 +13,7 @@ from specinfer.plot_labels import draw_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from specinfer.networks.gasnet2 import SubclassAnswer
     from specinfer.networks.spectranet_answer import SpectraNetAnswer
     from specinfer.relevance import Relevance
 
@@ -64,7 +65,7 @@ def draw_relevance(relevance: Relevance, ax: Axes) -> None:
     ax.set_ylabel(f"relevance for\n{relevance.class_name} (Δ ln odds)")
 
 
-def draw_input(answer: SpectraNetAnswer, ax: Axes, lines: Sequence[float]) -> None:
+def draw_input(answer: SpectraNetAnswer | SubclassAnswer, ax: Axes, lines: Sequence[float]) -> None:
     """Draw the spectrum as the network sees it, with lines on its grid marked."""
     values = np.where(answer.prepared.valid, answer.prepared.input[0], np.nan)
     ax.axhline(0.0, color=CONTINUUM, linewidth=0.8)
@@ -78,7 +79,7 @@ def draw_input(answer: SpectraNetAnswer, ax: Axes, lines: Sequence[float]) -> No
     ax.set_ylabel("as the\nnetwork sees it")
 
 
-def draw_probabilities(answer: SpectraNetAnswer, ax: Axes) -> None:
+def draw_probabilities(answer: SpectraNetAnswer | SubclassAnswer, ax: Axes) -> None:
     """Draw the best classes as bars, dark if they are in the prediction set."""
     best = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:_N_BARS]
     names = [name for name, _ in best]

@@ -1,4 +1,8 @@
-"""The picture of a redshift scan: data and best fit, residual, chi2(z), the runner-up."""
+"""The pictures of the survey models.
+
+Of a redshift scan: data and best fit, residual, chi2(z), the runner-up. Of a network alone:
+the spectrum, what the network sees, P(class), p(z | family).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from specinfer.lines import lines_of
+from specinfer.networks.gasnet2 import SubclassAnswer
 from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.plot_labels import draw_labels
-from specinfer.plot_panels import BAND, BAR, CONTINUUM, FLUX, MARK
+from specinfer.plot_panels import (
+    BAND,
+    BAR,
+    CONTINUUM,
+    FLUX,
+    MARK,
+    draw_input,
+    draw_probabilities,
+)
 from specinfer.zfind import Found
 from specinfer.zlines import measure_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from specinfer.result import Classification
 
 FloatArray = NDArray[np.float64]
 
@@ -29,14 +45,20 @@ _LEAST_SNR = 3.0
 _MOST_SIGMA = 6.0
 
 
-def fill_figure(figure: Figure, answer: SurveyAnswer) -> None:
-    """Draw the panels of a scan into an empty figure.
+def fill_figure(figure: Figure, result: Classification) -> None:
+    """Draw the panels of a survey model's answer into an empty figure.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-    answer : SurveyAnswer
+    result : Classification
+        Of GaSNet-II or GaSNet-III.
     """
+    answer = result.answer
+    if isinstance(answer, SubclassAnswer):
+        _fill_subclass(figure, result, answer)
+        return
+    assert isinstance(answer, SurveyAnswer)
     grid = figure.add_gridspec(3, 2, height_ratios=[3.4, 1.3, 2.2])
     top = figure.add_subplot(grid[0, :])
     draw_fit(answer, top)
@@ -44,6 +66,40 @@ def fill_figure(figure: Figure, answer: SurveyAnswer) -> None:
     draw_residual(answer, residual)
     draw_curves(answer.found, figure.add_subplot(grid[2, 0]))
     draw_minimum(answer.found, figure.add_subplot(grid[2, 1]))
+
+
+def _fill_subclass(figure: Figure, result: Classification, answer: SubclassAnswer) -> None:
+    from specinfer.plot import draw_classification
+
+    grid = figure.add_gridspec(3, 2, height_ratios=[3.0, 1.8, 2.2])
+    top = figure.add_subplot(grid[0, :])
+    draw_classification(result, top)
+    middle = figure.add_subplot(grid[1, :])
+    middle.set_xlim(top.get_xlim())
+    place = 1.0 + answer.candidates[0].redshift
+    draw_input(answer, middle, [line.wavelength * place for line in lines_of(answer.class_name)])
+    draw_probabilities(answer, figure.add_subplot(grid[2, 0]))
+    draw_family_pdfs(answer, figure.add_subplot(grid[2, 1]))
+
+
+def draw_family_pdfs(answer: SubclassAnswer, ax: Axes) -> None:
+    """Draw p(z | family) of every family, as strong as the family is probable."""
+    redshift = np.expm1(answer.ln1z)
+    step = answer.ln1z[1] - answer.ln1z[0]
+    for name, p in answer.family_pdfs.items():
+        density = p / step / (1.0 + redshift)
+        probability = answer.probabilities[name]
+        label = f"{name} (P = {probability:.2f})"
+        ax.plot(
+            redshift, density / density.max(), color=_COLOURS.get(name, BAR), linewidth=1.0,
+            alpha=max(0.2, probability), label=label,
+        )  # fmt: skip
+    if answer.redshift is not None:
+        ax.axvline(answer.redshift, color=MARK, linewidth=1.0, linestyle=(0, (5, 2)))
+        ax.set_title(f"z = {answer.redshift:.4f} ± {answer.redshift_err or 0.0:.4f}", fontsize=9)
+    ax.set_xlabel("redshift")
+    ax.set_ylabel("p(z | family), maximum 1")
+    ax.legend(fontsize=7)
 
 
 def draw_fit(answer: SurveyAnswer, ax: Axes) -> None:
