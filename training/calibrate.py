@@ -17,7 +17,6 @@ from rich.progress import track
 
 from specinfer.networks.spectranet import keep_possible, possible_redshifts
 from specinfer.pdf import central_mass, logistic, softmax
-from training.architectures.served import Served
 from training.archive.labels import CLASSES, PHASE_CLASSES
 from training.archive.library import Library
 from training.config import Recipe, resolve
@@ -31,7 +30,7 @@ from training.fits import (
     set_threshold,
     weighted_quantile,
 )
-from training.novelty import fit_novelty, score
+from training.novelty import fit_novelty
 from training.predict import Outputs, predict
 from training.run import SERVED, load_members, make_batches, read_run, run_name, usable_rows
 from training.simulate.draw import Batch, RowSampler, host_rows, redshift_limits, to_batch
@@ -245,17 +244,14 @@ def decide(
     }
 
 
-def class_embeddings(
-    served: Served, recipe: Recipe, library: Library, count: int, device: torch.device
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """Labels and embeddings of training objects, as training draws them: `count` batches."""
+def shown_batches(recipe: Recipe, library: Library, count: int) -> list[Batch]:
+    """Spectra of training objects: half as training draws them, half SEDM-like."""
     maker = make_batches(recipe, library, "train")
-    size = recipe.training.batch_size
+    size, half = recipe.training.batch_size, max(count // 2, 1)
     # Far from the steps of validation objects.
-    steps = range(10**6, 10**6 + count)
+    steps = range(10**6, 10**6 + half)
     drawn = [maker.make(size, step_rng(recipe.training.seed, CALIBRATION, i)) for i in steps]
-    embedding = predict(served, drawn, device)["embedding"].astype(np.float64)
-    return np.concatenate([batch.label for batch in drawn]), embedding
+    return drawn + sedm_batches(recipe, library, "train", half, CALIBRATION)
 
 
 @app.command()
@@ -278,9 +274,8 @@ def main(
     served = load_members(runs)
     library = Library.load(resolve(recipe.data.library))
     device = torch.device("cpu")
-    with console.status("novelty: embeddings of training objects"):
-        label, embedding = class_embeddings(served, recipe, library, batches, device)
-        state = fit_novelty(embedding, label, len(CLASSES))
+    with console.status("novelty: spectra of training objects"):
+        state = fit_novelty(served, shown_batches(recipe, library, batches), recipe.training.seed)
         served.novelty.load_state_dict(state)
         served.class_bias.data.copy_(torch.from_numpy(class_bias(recipe, library)))
     with console.status("validation objects"):
@@ -288,7 +283,8 @@ def main(
         answer = predict(served, seen, device)
     known = Known.of(seen, library)
     calibration = calibrate(recipe, answer, known, coverage)
-    novelty = weighted_quantile(score(state, answer["embedding"]), known.weight, 1.0 - NOVELTY_RATE)
+    values = answer["novelty"][:, 0].astype(np.float64)
+    novelty = weighted_quantile(values, known.weight, 1.0 - NOVELTY_RATE)
     host = host_threshold(answer, known)
     block = {
         "members": [run_name(run) for run in runs],

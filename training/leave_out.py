@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from rich.console import Console
 
 from training.archive.labels import CLASSES
 from training.archive.library import Library
-from training.calibrate import NOVELTY_RATE, Known, class_embeddings, sedm_batches
+from training.calibrate import NOVELTY_RATE, Known, sedm_batches, shown_batches
 from training.config import resolve
 from training.evaluation.detection import auc
 from training.evaluation.intervals import Resampler
 from training.fits import weighted_quantile
 from training.novelty import fit_novelty, score
-from training.predict import predict
 from training.run import load_members, read_run
 from training.stream import CALIBRATION, VALIDATION
 
@@ -51,12 +49,10 @@ def try_class(run: Path, library: Library, name: str, batches: int) -> dict[str,
     """
     recipe = read_run(run)
     served = load_members([run])
-    device = torch.device("cpu")
-    label, embedding = class_embeddings(served, recipe, library, batches, device)
-    state = fit_novelty(embedding, label, len(CLASSES))
+    state = fit_novelty(served, shown_batches(recipe, library, batches), recipe.training.seed)
     usual = sedm_batches(recipe, library, "validation", batches, CALIBRATION)
     known = Known.of(usual, library)
-    usual_score = score(state, predict(served, usual, device)["embedding"])
+    usual_score = score(state, served, np.concatenate([batch.input for batch in usual]))
     threshold = weighted_quantile(usual_score, known.weight, 1.0 - NOVELTY_RATE)
     others = tuple(other for other in CLASSES if other != name)
     only = replace(recipe, data=replace(recipe.data, left_out=others))
@@ -65,7 +61,7 @@ def try_class(run: Path, library: Library, name: str, batches: int) -> dict[str,
         for part in _STRANGE_PARTS
         for batch in sedm_batches(only, library, part, max(batches // 4, 1), VALIDATION)
     ]
-    strange_score = score(state, predict(served, strange, device)["embedding"])
+    strange_score = score(state, served, np.concatenate([batch.input for batch in strange]))
     objects = library.object[np.concatenate([batch.row for batch in strange])]
     flagged = Resampler(objects).rate(
         strange_score > threshold, np.ones(objects.size, dtype=np.bool_)

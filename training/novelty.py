@@ -1,74 +1,91 @@
-"""Fit the novelty score: class means and covariances of embeddings of training objects."""
+"""Fit the novelty score: what tells spectra of training objects from spectra of nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
-from training.architectures.served import Novelty
+from training.architectures.served import Novelty, Served
+from training.simulate.draw import Batch
+from training.simulate.outliers import outliers
 
 FloatArray = NDArray[np.float64]
 
-# Shrinkage of the covariances towards a multiple of the identity: some directions of an
-# embedding hardly vary over the training spectra, and say nothing.
-_SHRINK = 0.02
+_CHUNK = 128
+_EPOCHS, _BATCH, _RATE, _DECAY, _DROPOUT = 40, 256, 3e-3, 0.05, 0.3
 
 
-def fit_novelty(
-    embedding: FloatArray, label: NDArray[np.int64], n_classes: int
-) -> dict[str, torch.Tensor]:
+def clues(served: Served, inputs: NDArray[np.float32]) -> torch.Tensor:
+    """What the score is told of prepared spectra; see `Served.clues`."""
+    with torch.no_grad():
+        parts = [
+            served.clues(torch.from_numpy(inputs[start : start + _CHUNK]))
+            for start in range(0, len(inputs), _CHUNK)
+        ]
+    return torch.cat(parts)
+
+
+def fit_novelty(served: Served, batches: Sequence[Batch], seed: int) -> dict[str, torch.Tensor]:
     """The parameters of `Novelty`.
 
-    Every class counts the same in the covariances, however many spectra it has; a class
-    without spectra (left out of training) has no mean.
+    A small network learns to tell spectra of training objects from distorted ones; to its
+    logit comes the energy of the class logits. Either is divided by its standard deviation
+    over the former.
 
     Parameters
     ----------
-    embedding : ndarray, shape (n, E)
-        Of simulated spectra of training objects.
-    label : ndarray of int, shape (n,)
-    n_classes : int
+    served : Served
+        In evaluation mode; its score is not used.
+    batches : sequence of Batch
+        Simulated spectra of training objects.
+    seed : int
 
     Returns
     -------
     dict of Tensor
         A state of `training.architectures.served.Novelty`.
     """
-    size = embedding.shape[1]
-    present = [c for c in range(n_classes) if np.count_nonzero(label == c) > 1]
-    means = np.zeros((n_classes, size))
-    within = np.zeros((size, size))
-    overall = np.zeros((size, size))
-    for c in present:
-        means[c] = embedding[label == c].mean(axis=0)
-    centre = means[present].mean(axis=0)
-    for c in present:
-        mine = embedding[label == c]
-        within += np.cov(mine, rowvar=False, bias=True) / len(present)
-        overall += (mine - centre).T @ (mine - centre) / mine.shape[0] / len(present)
-    whiten, whiten_all = _whitening(within), _whitening(overall)
-    # A class without spectra lies infinitely far away.
-    far = np.full(size, 1e3)
-    whitened = np.stack([means[c] @ whiten if c in present else far for c in range(n_classes)])
-    made = {
-        "within": whiten,
-        "means": whitened,
-        "overall": whiten_all,
-        "centre": (centre @ whiten_all)[None, :],
-    }
-    return {name: torch.from_numpy(value.astype(np.float32)) for name, value in made.items()}
+    usual_input = np.concatenate([batch.input for batch in batches])
+    rng = np.random.default_rng(seed)
+    usual, strange = clues(served, usual_input), clues(served, outliers(usual_input, rng)[0])
+    everything = torch.cat([usual, strange])
+    target = torch.cat([torch.zeros(len(usual)), torch.ones(len(strange))])
+    mean, spread = everything[:, :-1].mean(dim=0), everything[:, :-1].std(dim=0) + 1e-6
+    scaled = (everything[:, :-1] - mean) / spread
+    torch.manual_seed(seed)
+    module = Novelty(served.config.n_classes, served.size)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=_RATE, weight_decay=_DECAY)
+    for _ in range(_EPOCHS):
+        for rows in torch.randperm(len(scaled)).split(_BATCH):
+            hidden = F.dropout(F.relu(module.hidden(scaled[rows])), _DROPOUT)
+            # The energy has no part in this.
+            logit = hidden @ module.out.weight[0, :-1] + module.out.bias
+            loss = F.binary_cross_entropy_with_logits(logit, target[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        # What was standardised before is so in the weights from now on.
+        module.hidden.weight /= spread
+        module.hidden.bias -= module.hidden.weight @ mean
+        module.out.weight[0, -1] = 0.0
+        logit, energy = module(usual)[:, 0], usual[:, -1]
+        module.out.weight[0, :-1] /= logit.std()
+        module.out.weight[0, -1] = 1.0 / energy.std()
+        module.out.bias.copy_(module.out.bias / logit.std())
+        module.out.bias -= module(usual).mean()
+    return module.state_dict()
 
 
-def score(state: dict[str, torch.Tensor], embedding: NDArray[np.float32]) -> FloatArray:
-    """The novelty of embeddings, shape (n,)."""
-    module = Novelty(state["means"].shape[0], state["means"].shape[1])
+def score(
+    state: dict[str, torch.Tensor], served: Served, inputs: NDArray[np.float32]
+) -> FloatArray:
+    """The novelty of prepared spectra, shape (n,)."""
+    module = Novelty(served.config.n_classes, served.size)
     module.load_state_dict(state)
     with torch.no_grad():
-        return module(torch.from_numpy(embedding)).numpy()[:, 0].astype(np.float64)
-
-
-def _whitening(covariance: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(covariance)
-    values = (1.0 - _SHRINK) * values + _SHRINK * values.mean()
-    return np.asarray(vectors / np.sqrt(values))
+        return module(clues(served, inputs)).numpy()[:, 0].astype(np.float64)

@@ -151,7 +151,7 @@ def load_members(folders: Sequence[Path]) -> Served:
     if path.is_file():
         state = torch.load(path, weights_only=True, map_location="cpu")
         bias = state.pop("class_bias")
-        if state["means"].shape == served.novelty.means.shape:
+        if state["hidden.weight"].shape == served.novelty.hidden.weight.shape:
             served.novelty.load_state_dict(state)
             served.class_bias.data.copy_(bias)
     return served.eval()

@@ -15,33 +15,27 @@ if TYPE_CHECKING:
 
 
 class Novelty(nn.Module):
-    """How far an embedding lies from every training class.
+    """How unlike the training spectra a spectrum is.
 
-    Relative Mahalanobis distance (Ren et al. 2021, arXiv:2106.09022): the squared distance
-    to the nearest class mean under the covariance within classes, minus that to the common
-    mean under the covariance of all. What is odd about every spectrum cancels.
+    A small network that was trained to tell spectra of training objects from spectra of
+    nothing (outlier exposure: Hendrycks et al. 2019, arXiv:1812.04606), plus the energy of
+    the class logits (Liu et al. 2020, arXiv:2010.03759): features that speak for no class.
 
     Parameters
     ----------
     n_classes, embedding : int
+    hidden : int
     """
 
-    def __init__(self, n_classes: int, embedding: int) -> None:
+    def __init__(self, n_classes: int, embedding: int, hidden: int = 64) -> None:
         super().__init__()
-        # Parameters, so that they are found by name in the exported graph.
-        self.within = nn.Parameter(torch.zeros(embedding, embedding), requires_grad=False)
-        self.means = nn.Parameter(torch.zeros(n_classes, embedding), requires_grad=False)
-        self.overall = nn.Parameter(torch.zeros(embedding, embedding), requires_grad=False)
-        self.centre = nn.Parameter(torch.zeros(1, embedding), requires_grad=False)
+        self.hidden = nn.Linear(embedding + n_classes, hidden)
+        self.out = nn.Linear(hidden + 1, 1)
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Score of each row, (batch, 1)."""
-        # `means` and `centre` are already whitened.
-        near = embedding @ self.within
-        # Differences first: sums of squares of large numbers would leave no digits.
-        distance = ((near.unsqueeze(1) - self.means) ** 2).sum(dim=2)
-        common = ((embedding @ self.overall - self.centre) ** 2).sum(dim=1, keepdim=True)
-        return (distance.amin(dim=1, keepdim=True) - common) / embedding.shape[1]
+    def forward(self, clues: Tensor) -> Tensor:
+        """Score of each row of `Served.clues`, (batch, 1)."""
+        seen = F.relu(self.hidden(clues[:, :-1]))
+        return self.out(torch.cat([seen, clues[:, -1:]], dim=1))
 
 
 class Served(nn.Module):
@@ -69,13 +63,23 @@ class Served(nn.Module):
         self.outputs = (*members[0].outputs, "novelty")
 
     def forward(self, spectrum: Tensor) -> tuple[Tensor, ...]:
+        joined, clues = self._together(spectrum)
+        joined[0] = joined[0] + self.class_bias
+        return (*joined, self.novelty(clues))
+
+    def clues(self, spectrum: Tensor) -> Tensor:
+        """What novelty is told from: embedding, class logits, and their energy last."""
+        return self._together(spectrum)[1]
+
+    def _together(self, spectrum: Tensor) -> tuple[list[Tensor], Tensor]:
         answers = [member(spectrum) for member in self.members]
         joined = [
             _join(name, list(parts))
             for name, parts in zip(self.outputs, zip(*answers, strict=True), strict=False)
         ]
-        joined[0] = joined[0] + self.class_bias
-        return (*joined, self.novelty(joined[-1]))
+        energies = [-answer[0].logsumexp(dim=1, keepdim=True) for answer in answers]
+        energy = torch.stack(energies).mean(dim=0)
+        return joined, torch.cat([joined[-1], joined[0], energy], dim=1)
 
     def fold(self) -> None:
         """Fold the normalisation layers of all members."""
