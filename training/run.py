@@ -151,7 +151,9 @@ def load_members(folders: Sequence[Path]) -> Served:
     if path.is_file():
         state = torch.load(path, weights_only=True, map_location="cpu")
         bias = state.pop("class_bias")
-        if state["hidden.weight"].shape == served.novelty.hidden.weight.shape:
+        wanted = served.novelty.state_dict()
+        # A calibration of another score, or of other members, is to be made again.
+        if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in wanted.items()}:
             served.novelty.load_state_dict(state)
             served.class_bias.data.copy_(bias)
     return served.eval()
