@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +79,17 @@ def load_entry(argument: str) -> Entry:
     """
     members = tuple(_load_member(Path(part)) for part in argument.split("+"))
     return Entry(" + ".join(member.recipe.name for member in members), members)
+
+
+def told_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, those of one recipe named with their seeds."""
+    names = [entry.name for entry in entries]
+    return [
+        replace(entry, name=f"{entry.name}, seed {entry.members[0].recipe.training.seed}")
+        if names.count(entry.name) > 1
+        else entry
+        for entry in entries
+    ]
 
 
 def _load_member(path: Path) -> Member:
@@ -342,7 +353,8 @@ runs/published-small-redshift training/configs/published-class.toml
     """
     torch.set_num_threads(threads)
     console = Console(stderr=True)
-    block = compare([load_entry(name) for name in networks], count, seed, seconds, console)
+    entries = told_apart([load_entry(name) for name in networks])
+    block = compare(entries, count, seed, seconds, console)
     text = to_markdown(block)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.with_suffix(".json").write_text(json.dumps(block, indent=1, allow_nan=False) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from training.cost import Cost, Latency
 from training.evaluation.measure import GROUP_OF_CLASS
 from training.evaluation.report import baselines
 from training.evaluation.trials import Targets
+from training.paths import ROOT
 from training.simulate.draw import MIN_COVERAGE
 
 PUBLISHED = """\
@@ -185,6 +187,18 @@ def known_targets() -> Targets:
         host=none,
         left_out=0,
     )
+
+
+def test_runs_of_one_recipe_are_named_with_their_seeds() -> None:
+    recipe = read_recipe(ROOT / "training" / "configs" / "spectranet.toml")
+    again = replace(recipe, training=replace(recipe.training, seed=2))
+    other = read_recipe(ROOT / "training" / "configs" / "published-class.toml")
+    entries = [
+        compare.Entry(one.name, (compare.Member(one, None, None),))  # type: ignore[arg-type]
+        for one in (recipe, again, other)
+    ]
+    names = [entry.name for entry in compare.told_apart(entries)]
+    assert names == ["spectranet, seed 1", "spectranet, seed 2", "published-class"]
 
 
 def test_scores_on_a_case_whose_answer_is_known() -> None:
