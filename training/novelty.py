@@ -16,6 +16,8 @@ from training.simulate.outliers import outliers
 FloatArray = NDArray[np.float64]
 
 _CHUNK = 128
+# What varies less, in a network that was hardly trained, is not blown up.
+_LEAST = 0.01
 _EPOCHS, _BATCH, _RATE, _DECAY, _DROPOUT = 40, 256, 3e-3, 0.05, 0.3
 
 
@@ -54,7 +56,8 @@ def fit_novelty(served: Served, batches: Sequence[Batch], seed: int) -> dict[str
     usual, strange = clues(served, usual_input), clues(served, outliers(usual_input, rng)[0])
     everything = torch.cat([usual, strange])
     target = torch.cat([torch.zeros(len(usual)), torch.ones(len(strange))])
-    mean, spread = everything[:, :-1].mean(dim=0), everything[:, :-1].std(dim=0) + 1e-6
+    mean = everything[:, :-1].mean(dim=0)
+    spread = everything[:, :-1].std(dim=0).clamp(min=_LEAST)
     scaled = (everything[:, :-1] - mean) / spread
     torch.manual_seed(seed)
     module = Novelty(served.config.n_classes, served.size)
@@ -74,9 +77,10 @@ def fit_novelty(served: Served, batches: Sequence[Batch], seed: int) -> dict[str
         module.hidden.bias -= module.hidden.weight @ mean
         module.out.weight[0, -1] = 0.0
         logit, energy = module(usual)[:, 0], usual[:, -1]
-        module.out.weight[0, :-1] /= logit.std()
-        module.out.weight[0, -1] = 1.0 / energy.std()
-        module.out.bias.copy_(module.out.bias / logit.std())
+        size = logit.std().clamp(min=_LEAST)
+        module.out.weight[0, :-1] /= size
+        module.out.weight[0, -1] = 1.0 / energy.std().clamp(min=_LEAST)
+        module.out.bias /= size
         module.out.bias -= module(usual).mean()
     return module.state_dict()
 

@@ -17,6 +17,12 @@ from training.paths import ROOT
 COMMANDS = (
     "training.archive.__main__",
     "training.archive.contradictions",
+    "training.archive.build_rest",
+    "training.train_eigen",
+    "training.calibrate_eigen",
+    "training.export_eigen",
+    "training.train_survey",
+    "training.evaluate_survey",
     "training.train",
     "training.calibrate",
     "training.export",

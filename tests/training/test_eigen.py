@@ -12,6 +12,7 @@ from specinfer.zgrid import LN_STEP
 from training.architectures.eigen import EigenConfig, EigenNet, UNet, shifted
 from training.archive.rest import RestLibrary
 from training.nmf import factors
+from training.paths import ROOT
 from training.simulate.survey import COUNT, FIRST, SurveyConditions, SurveySimulator, shift_rows
 from training.train_eigen import Problem, best_coefficients, inputs_of, losses, read_eigen_recipe
 
@@ -111,3 +112,10 @@ def test_an_unknown_key_is_an_error(tmp_path: object) -> None:
     path.write_text('name = "x"\nversion = "0.0.1"\n[training]\nstep = 3\n')
     with pytest.raises(SystemExit, match="unknown keys"):
         read_eigen_recipe(path)
+
+
+def test_the_recipe_is_whole() -> None:
+    recipe = read_eigen_recipe(ROOT / "training" / "configs" / "gasnet3.toml")
+    assert recipe.name == "gasnet3"
+    assert recipe.network.n_pixels == recipe.preprocessing.n_pixels
+    assert set(recipe.network.n_spectra) == {"GALAXY", "QSO", "STAR"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from specinfer.models import load_card
 from specinfer.networks import spectranet
 from specinfer.networks.spectranet import SpectraNetAnswer
 from training import calibrate, export, train
+from training.architectures import CONFIGS, SURVEY_CONFIGS
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
 from training.config import Recipe, read_recipe, resolve
@@ -84,7 +86,19 @@ def exported(finished: Path) -> Path:
 # --- the recipe ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "training" / "configs").glob("*.toml")))
+def architecture_of(path: Path) -> str:
+    return str(tomllib.loads(path.read_text())["network"].get("architecture", "aligned"))
+
+
+RECIPES = sorted((ROOT / "training" / "configs").glob("*.toml"))
+
+
+def test_every_recipe_is_of_a_kind_that_has_its_test() -> None:
+    # Those of the survey networks: test_train_survey.py, test_eigen.py.
+    assert {architecture_of(path) for path in RECIPES} == {*CONFIGS, *SURVEY_CONFIGS, "eigen"}
+
+
+@pytest.mark.parametrize("path", [p for p in RECIPES if architecture_of(p) in CONFIGS])
 def test_shipped_recipes_are_sound(path: Path) -> None:
     recipe = read_recipe(path)
     assert path.stem == recipe.name
