@@ -80,14 +80,13 @@ def simulate(scanners: Sequence[Scanner], count: int) -> list[Spectrum]:
         family = scanner.family
         low, high = np.log1p([max(family.redshift_min, -0.002), family.redshift_max])
         z = float(np.expm1(rng.uniform(low, high)))
-        # The typical spectrum of the family, moved; the fit gives it back on the pixels.
-        flat = Gridded(FIRST, 0.0, 1, np.ones(COUNT), np.ones(COUNT), 1.0)
+        # The typical spectrum of the family, moved.
         shift = round(float(np.log1p(z)) / LN_STEP)
         first, spectra = scanner.templates(1, None)
         pixel = np.clip(FIRST + np.arange(COUNT) - shift - first, 0, spectra.shape[1] - 1)
         flux = (family.typical @ spectra)[pixel]
         sigma = np.median(np.abs(flux)) / rng.uniform(3.0, 15.0)
-        noisy = flux + rng.normal(0.0, sigma, COUNT) * flat.flux
+        noisy = flux + rng.normal(0.0, sigma, COUNT)
         made.append(Spectrum(wavelength, noisy, ivar=np.full(COUNT, sigma**-2)))
     return made
 

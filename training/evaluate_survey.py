@@ -86,8 +86,6 @@ def real_spectra(
     """The real spectra of a part, with what the SDSS pipeline says of them."""
     spectra, truths = [], []
     for one in part_of(read_sdss(data), part):
-        if part == "train" and one.zwarning != 0:
-            continue
         made = as_spectrum(one, window)
         if made is not None:
             spectra.append(made)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from specinfer.zgrid import STEP
 from training.archive.rest import SEEN, RestLibrary
 
 # What an object's own spectrum did not show counts this much.
@@ -45,7 +46,7 @@ def factors(
     pixel = library.first + np.arange(flux.shape[1])
     for row, z in enumerate(library.redshift[rows]):
         if np.isfinite(z):
-            low = SEEN[0] - np.log10(1.0 + z) / 1e-4
+            low = SEEN[0] - np.log10(1.0 + z) / STEP
             unseen = (pixel < low) | (pixel >= low + SEEN[1])
             weight[row, torch.from_numpy(unseen)] = _UNSEEN
     label = library.subclass[rows] + 1

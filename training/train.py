@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -230,10 +230,11 @@ def _summary(row: dict[str, Any]) -> str:
     return ", ".join(text.format(row[name]) for name, text in shown.items() if name in row)
 
 
-def _log(path: Path, row: dict[str, Any]) -> None:
+def write_log(path: Path, fields: Sequence[str], row: dict[str, Any]) -> None:
+    """Add a row to a log; what is not among the fields is left out."""
     new = not path.is_file()
     with path.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, LOG_FIELDS, restval="", extrasaction="ignore")
+        writer = csv.DictWriter(handle, fields, restval="", extrasaction="ignore")
         if new:
             writer.writeheader()
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
@@ -318,7 +319,11 @@ def main(
                 row |= validate(run, validation)
                 console.print(f"step {run.step}: {_summary(row)}")
             if run.step % 50 == 0 or last or due:
-                _log(folder / "log.csv", {"step": run.step, "seconds": run.seconds, **row})
+                write_log(
+                    folder / "log.csv",
+                    LOG_FIELDS,
+                    {"step": run.step, "seconds": run.seconds, **row},
+                )
             if run.step % 250 == 0 or last or due:
                 run.save()
             if due:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 import tomllib
@@ -38,6 +37,7 @@ from training.simulate.survey import (
     SurveySimulator,
 )
 from training.stream import TRAIN, VALIDATION, step_rng
+from training.train import write_log
 
 app = typer.Typer(add_completion=False)
 CHECKPOINT = "checkpoint.pt"
@@ -307,7 +307,7 @@ def main(
                     "step": step, "seconds": round(seconds), "family": family,
                     "fitted_chi2": f"{fitted.item():.5g}", "encoded_chi2": f"{encoded.item():.5g}",
                 }  # fmt: skip
-                _log(folder / "log.csv", row)
+                write_log(folder / "log.csv", LOG_FIELDS, row)
             if step % 150 == 0 or step == settings.steps:
                 temporary = path.with_suffix(".tmp")
                 torch.save(
@@ -337,15 +337,6 @@ def validate(
         with torch.no_grad():
             fitted, encoded = losses(model, batch, seen, family, libraries[family].first)
         console.print(f"{family}: chi2 {float(fitted):.3f} fitted, {float(encoded):.3f} encoded")
-
-
-def _log(path: Path, row: dict[str, Any]) -> None:
-    new = not path.is_file()
-    with path.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, LOG_FIELDS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 import tomllib
@@ -36,7 +35,7 @@ from training.losses import binned_loss, soft_bins
 from training.paths import ROOT, shared_data
 from training.simulate.survey import Donors, SurveyBatch, SurveyConditions, SurveySimulator
 from training.stream import VALIDATION, step_rng, stream
-from training.train import Run
+from training.train import Run, write_log
 from training.train_eigen import inputs_of, read_libraries
 
 app = typer.Typer(add_completion=False)
@@ -277,21 +276,16 @@ def main(
                 shown = ", ".join(f"{k} {row[k]:.4f}" for k in LOG_FIELDS[6:] if k in row)
                 console.print(f"step {run.step}: {shown}")
             if run.step % 50 == 0 or last or due:
-                _log(folder / "log.csv", {"step": run.step, "seconds": run.seconds, **row})
+                write_log(
+                    folder / "log.csv",
+                    LOG_FIELDS,
+                    {"step": run.step, "seconds": run.seconds, **row},
+                )
             if run.step % 250 == 0 or last or due:
                 run.save()
             if due:
                 console.print(f"stopped at step {run.step}; run the command again to resume")
                 break
-
-
-def _log(path: Path, row: dict[str, Any]) -> None:
-    new = not path.is_file()
-    with path.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, LOG_FIELDS, restval="", extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
 if __name__ == "__main__":

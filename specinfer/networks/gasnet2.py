@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from specinfer import pdf
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
-from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.models import ModelCard
+from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, Intervals
-from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing, prepare
+from specinfer.preprocess import Prepared, Preprocessing, prepare
 from specinfer.spectrum import Spectrum
 from specinfer.subclass_card import NO_SIGNAL, SubclassCard
 
@@ -124,16 +125,8 @@ class GasNet2:
             ``card_altered``, or ``bad_model`` if inputs or outputs are not those of a
             GaSNet-II.
         """
-        check_metadata(self.card, self.session.metadata)
-        shape = self.session.input_shapes.get(self.card.input_name)
         heads = {head.output for head in self.card.heads.values() if head.output}
-        missing = {"class_logits", "embedding", *heads} - set(self.session.output_names)
-        if shape is None or shape[1:] != (N_CHANNELS, self.config.n_pixels) or missing:
-            raise ModelError(
-                "bad_model",
-                f"{self.card.model_path} does not have the inputs and outputs of a GaSNet-II; "
-                "export it again or reinstall specinfer",
-            )
+        check_session(self.session, self.card, {"class_logits", "embedding", *heads}, "GaSNet-II")
         return self.session
 
     def predict(
@@ -310,12 +303,4 @@ def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -
     """
     if not isinstance(card, SubclassCard):
         raise ModelError("unknown_family", f"model {card.label} is not a GaSNet-II")
-    n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
-    session = Session(
-        read_model(card),
-        name=card.label,
-        device=device,
-        threads=threads,
-        shapes={card.input_name: (N_CHANNELS, n_pixels)},
-    )
-    return GasNet2(session, card)
+    return GasNet2(open_session(card, device, threads), card)

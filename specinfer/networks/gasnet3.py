@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from specinfer import zwarn
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
-from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.models import ModelCard
+from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.preprocess import N_CHANNELS, Preprocessing, prepare
@@ -26,7 +27,7 @@ from specinfer.zscan import Family, Scanner
 FloatArray = NDArray[np.float64]
 
 _COEFFICIENTS = "coefficients"
-# How much of an anomaly a doubt is worth: two of them make one that is worth a look.
+# Below this degeneracy D the best redshift is not the only one.
 _D_LIMIT = 0.002
 
 
@@ -57,16 +58,8 @@ class GasNet3:
             ``card_altered``, or ``bad_model`` if inputs or outputs are not those of a
             GaSNet-III.
         """
-        check_metadata(self.card, self.session.metadata)
-        shape = self.session.input_shapes.get(self.card.input_name)
         needed = {_COEFFICIENTS, *(block.output for block in self.card.families)}
-        missing = needed - set(self.session.output_names)
-        if shape is None or shape[1:] != (N_CHANNELS, self.config.n_pixels) or missing:
-            raise ModelError(
-                "bad_model",
-                f"{self.card.model_path} does not have the inputs and outputs of a GaSNet-III; "
-                "export it again or reinstall specinfer",
-            )
+        check_session(self.session, self.card, needed, "GaSNet-III")
         return self.session
 
     @cached_property
@@ -281,12 +274,4 @@ def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -
     """
     if not isinstance(card, ScanCard):
         raise ModelError("unknown_family", f"model {card.label} is not a GaSNet-III")
-    n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
-    session = Session(
-        read_model(card),
-        name=card.label,
-        device=device,
-        threads=threads,
-        shapes={card.input_name: (N_CHANNELS, n_pixels)},
-    )
-    return GasNet3(session, card)
+    return GasNet3(open_session(card, device, threads), card)

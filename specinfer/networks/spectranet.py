@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
-from specinfer.models import ModelCard, SpectraNetCard, check_metadata, read_model
+from specinfer.models import ModelCard, SpectraNetCard
+from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, SpectraNetAnswer
 from specinfer.networks.spectranet_outputs import Interpreter, keep_possible, possible_redshifts
-from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing, prepare
+from specinfer.preprocess import Prepared, Preprocessing, prepare
 from specinfer.relevance import Relevance, explain
 from specinfer.spectrum import Spectrum
 
@@ -56,15 +57,7 @@ class SpectraNet:
             ``card_altered``, or ``bad_model`` if inputs or outputs are not those of a
             SpectraNet.
         """
-        check_metadata(self.card, self.session.metadata)
-        shape = self.session.input_shapes.get(self.card.input_name)
-        missing = {*_OUTPUTS, *self.card.output_names} - set(self.session.output_names)
-        if shape is None or shape[1:] != (N_CHANNELS, self.config.n_pixels) or missing:
-            raise ModelError(
-                "bad_model",
-                f"{self.card.model_path} does not have the inputs and outputs of a SpectraNet; "
-                "export it again or reinstall specinfer",
-            )
+        check_session(self.session, self.card, {*_OUTPUTS, *self.card.output_names}, "SpectraNet")
         return self.session
 
     def prepare(self, spectrum: Spectrum, redshift: float | None = None) -> Prepared:
@@ -266,12 +259,4 @@ def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -
     """
     if not isinstance(card, SpectraNetCard):
         raise ModelError("unknown_family", f"model {card.label} is not a SpectraNet")
-    n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
-    session = Session(
-        read_model(card),
-        name=card.label,
-        device=device,
-        threads=threads,
-        shapes={card.input_name: (N_CHANNELS, n_pixels)},
-    )
-    return SpectraNet(session, card)
+    return SpectraNet(open_session(card, device, threads), card)

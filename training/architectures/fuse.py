@@ -55,6 +55,23 @@ def fold_branches(branches: nn.ModuleList, norm: nn.BatchNorm1d) -> None:
         start += branch.out_channels
 
 
+def fold_trunk(network: nn.Module) -> None:
+    """Fold a stem of parallel convolutions and its residual stages, and make them images.
+
+    `network` has ``stem``, ``stem_norm`` and ``stages`` of
+    `training.architectures.aligned.Residual`.
+    """
+    fold_branches(network.stem, network.stem_norm)  # type: ignore[arg-type]
+    network.stem_norm = nn.Identity()
+    network.stem = nn.ModuleList(as_image(branch) for branch in network.stem)  # type: ignore
+    for stage in network.stages:  # type: ignore[union-attr]
+        for conv, norm in (("down", "norm0"), ("conv1", "norm1"), ("conv2", "norm2")):
+            if getattr(stage, conv) is not None:
+                fold(getattr(stage, conv), getattr(stage, norm))
+                setattr(stage, norm, nn.Identity())
+                setattr(stage, conv, as_image(getattr(stage, conv)))
+
+
 def as_image(conv: nn.Conv1d) -> nn.Conv2d:
     """The same convolution over an image of height one.
 

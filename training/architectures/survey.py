@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from specinfer.preprocess import N_CHANNELS
 from training.architectures.aligned import Residual
 from training.architectures.correlate import ShiftCorrelation
-from training.architectures.fuse import as_image, fold, fold_branches
+from training.architectures.fuse import fold_trunk
 
 # Families with a redshift worth the name, in the order of the heads.
 DISTANT = ("GALAXY", "QSO")
@@ -154,15 +154,7 @@ class SurveyNet(nn.Module):
 
     def fold(self) -> None:
         """Fold the normalisation layers away; see `training.architectures.fuse`."""
-        fold_branches(self.stem, self.stem_norm)
-        self.stem_norm = nn.Identity()  # type: ignore[assignment]
-        self.stem = nn.ModuleList(as_image(branch) for branch in self.stem)  # type: ignore[arg-type]
-        for stage in self.stages:
-            for conv, norm in (("down", "norm0"), ("conv1", "norm1"), ("conv2", "norm2")):
-                if getattr(stage, conv) is not None:
-                    fold(getattr(stage, conv), getattr(stage, norm))
-                    setattr(stage, norm, nn.Identity())
-                    setattr(stage, conv, as_image(getattr(stage, conv)))
+        fold_trunk(self)
         self.folded = True
         self.correlate.as_products = True
 

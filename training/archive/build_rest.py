@@ -15,9 +15,10 @@ from rich.table import Table
 
 from training.archive.rest import RestLibrary
 from training.archive.rest_sources import build_rest
-from training.archive.sdss import SPLIT, make_sdss_split, object_name, read_sdss
+from training.archive.sdss import SPLIT, make_sdss_split, read_sdss
 from training.archive.split import PARTS, read_split
 from training.archive.subclasses import FAMILIES
+from training.archive.types import object_name
 from training.paths import ROOT, shared_data
 
 app = typer.Typer(add_completion=False)

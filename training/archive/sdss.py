@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from specinfer.zgrid import STEP
 from training.archive.split import PARTS, read_split, split_hash
+from training.archive.types import object_name
 from training.paths import ROOT
 
 SPLIT = ROOT / "training" / "splits" / "sdss-1.json"
 # Shares of donors, validation and test: few objects are at hand, and the exam needs most.
 _SHARES = (0.25, 0.25, 0.5)
-STEP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +57,6 @@ def read_sdss(data: Path) -> list[SdssSpectrum]:
     """All of ``sdss_spectra.parquet``, in its order."""
     rows = pq.read_table(data / "archive" / "sdss_spectra.parquet").to_pylist()
     return [_spectrum(row) for row in rows]
-
-
-def object_name(row: dict[str, Any]) -> str:
-    """The name that the visits of one object share."""
-    if row["thing_id"] != -1:
-        return f"sdss-{row['thing_id']}"
-    return f"sdss-{row['plate']}-{row['fiberid']}"
 
 
 def make_sdss_split(

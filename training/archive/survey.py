@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from training.archive.types import Entry
+from training.archive.types import Entry, object_name
 
 _SDSS_CLASS = {"GALAXY": "Galaxy", "QSO": "AGN/QSO", "STAR": "Star"}
 # How many objects are rebuilt from eigen-coefficients, a family.
@@ -32,11 +32,7 @@ def sdss_entries(data: Path) -> list[Entry]:
         flux = np.asarray(row["flux"], dtype=np.float64)
         ivar = np.asarray(row["ivar"], dtype=np.float64)
         wavelength = 10 ** (row["loglam0"] + 1e-4 * np.arange(flux.size))
-        name = (
-            f"sdss-{row['thing_id']}"
-            if row["thing_id"] != -1
-            else f"sdss-{row['plate']}-{row['fiberid']}"
-        )
+        name = object_name(row)
         entries.append(
             _entry(
                 name,

@@ -1,8 +1,9 @@
-"""`Entry`: one labelled rest-frame spectrum on its way into the library."""
+"""`Entry`: one labelled rest-frame spectrum on its way into the library; names of objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,3 +22,10 @@ class Entry:
     flattened: bool
     subtype: str
     source: str
+
+
+def object_name(row: dict[str, Any]) -> str:
+    """The name that the visits of one SDSS object share, from a row of the archive."""
+    if row["thing_id"] != -1:
+        return f"sdss-{row['thing_id']}"
+    return f"sdss-{row['plate']}-{row['fiberid']}"

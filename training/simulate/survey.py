@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from specinfer.preprocess import masked_median
 from specinfer.zgrid import LN_STEP, STEP
-from specinfer.zscan import convolve
 from training.archive.rest import RestLibrary
 from training.archive.sdss import SdssSpectrum
 from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
@@ -390,12 +389,6 @@ def shift_rows(
     flux -= (t + 1) * t * (t - 2) / 2 * flat[base + 1]
     flux += (t + 1) * t * (t - 1) / 6 * flat[base + 2]
     return flux, valid
-
-
-def smooth_batch(flux: FloatArray, resolution: float, own: float = 2000.0) -> FloatArray:
-    """Spectra as an instrument of a lower resolving power sees them."""
-    sigma = float(np.sqrt(resolution**-2 - own**-2)) / 2.3548 / LN_STEP
-    return convolve(flux, sigma).astype(np.float32)
 
 
 def _extinction(a_v: NDArray[np.float64]) -> FloatArray:

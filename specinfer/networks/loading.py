@@ -1,0 +1,57 @@
+"""Opening a model's session, and checking that its graph is the one of its card."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from specinfer.engine import Session
+from specinfer.errors import ModelError
+from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.preprocess import N_CHANNELS, Preprocessing
+
+
+def open_session(card: ModelCard, device: str, threads: int | None) -> Session:
+    """The session of a card's ``model.onnx``, whose hash is checked.
+
+    Raises
+    ------
+    ModelError
+        If the model was altered.
+    """
+    n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
+    return Session(
+        read_model(card),
+        name=card.label,
+        device=device,
+        threads=threads,
+        shapes={card.input_name: (N_CHANNELS, n_pixels)},
+    )
+
+
+def check_session(session: Session, card: ModelCard, outputs: Collection[str], kind: str) -> None:
+    """Check that a session is the one that a card describes.
+
+    Parameters
+    ----------
+    session : Session
+    card : ModelCard
+    outputs : collection of str
+        Those that the graph must have.
+    kind : str
+        What it should be, such as "SpectraNet".
+
+    Raises
+    ------
+    ModelError
+        ``card_altered``, or ``bad_model`` if inputs or outputs are of another kind.
+    """
+    check_metadata(card, session.metadata)
+    n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
+    shape = session.input_shapes.get(card.input_name)
+    missing = set(outputs) - set(session.output_names)
+    if shape is None or shape[1:] != (N_CHANNELS, n_pixels) or missing:
+        raise ModelError(
+            "bad_model",
+            f"{card.model_path} does not have the inputs and outputs of a {kind}; "
+            "export it again or reinstall specinfer",
+        )
