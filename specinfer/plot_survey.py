@@ -170,7 +170,7 @@ def draw_curves(found: Found, ax: Axes) -> None:
         colour = _COLOURS.get(name, BAR)
         if np.ptp(np.log1p(curve.redshift)) < 0.05:
             # A star has hardly any redshift: a point says all.
-            i = int(curve.chi2.argmin())
+            i = int(np.nanargmin(curve.chi2))
             ax.plot(curve.redshift[i], curve.chi2[i] - lowest, "*", color=colour, label=name)
         else:
             ax.plot(curve.redshift, curve.chi2 - lowest, color=colour, linewidth=0.6, label=name)
@@ -180,7 +180,9 @@ def draw_curves(found: Found, ax: Axes) -> None:
         )
     # Small differences and large ones in one picture.
     ax.set_yscale("symlog", linthresh=30.0)
-    ax.set_ylim(bottom=min(-3.0, *(float(c.chi2.min()) - lowest for c in found.curves.values())))
+    ax.set_ylim(
+        bottom=min(-3.0, *(float(np.nanmin(c.chi2)) - lowest for c in found.curves.values()))
+    )
     ax.set_xlabel("redshift")
     ax.set_ylabel("χ² above the best fit")
     ax.legend(fontsize=7, loc="lower right")
@@ -190,7 +192,7 @@ def draw_minimum(found: Found, ax: Axes) -> None:
     """Draw chi2(z) around the best fit, with its error, and list the best fits."""
     best = found.fits[0]
     curve = found.curves[best.family]
-    step = float(np.diff(np.log1p(curve.redshift)).mean())
+    step = float(np.median(np.diff(np.log1p(curve.redshift))))
     near = np.abs(np.log1p(curve.redshift) - np.log1p(best.redshift)) < 40.0 * step
     ax.plot(curve.redshift[near], curve.chi2[near] - best.chi2, ".-", color=BAR, markersize=3)
     ax.axvline(best.redshift, color=MARK, linewidth=1.0)

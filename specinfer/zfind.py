@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.zfit import Fit, fit
+from specinfer.zfit import ITERATIONS, Fit, fit
 from specinfer.zgrid import Gridded
-from specinfer.zscan import Curve, Scanner
+from specinfer.zscan import Curve, Scanner, null_fit
 
 FloatArray = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     null_chi2 : float
         Of that.
     curves : dict of str to Curve
-        chi2 of every family at every pixel shift.
+        chi2 of every family at every pixel shift that was searched; NaN between windows.
     """
 
     fits: tuple[Fit, ...]
@@ -53,70 +53,108 @@ class Found(NamedTuple):
         return self.delta_chi2 / self.fits[0].chi2 if self.fits[0].chi2 > 0 else 0.0
 
     @property
-    def delta_chi2_family(self) -> float:
-        """chi2 of the best fit of another family less that of the best."""
-        best = self.fits[0]
-        others = [one.chi2 for one in self.fits if one.family != best.family]
-        return min(others) - best.chi2 if others else float("inf")
+    def lowest(self) -> dict[str, float]:
+        """The lowest chi2 of each family: of its fit, or of its scan if none was fitted."""
+        least = {name: float(np.nanmin(curve.chi2)) for name, curve in self.curves.items()}
+        for one in reversed(self.fits):
+            least[one.family] = one.chi2
+        return least
+
+
+class Search(NamedTuple):
+    """Where to look for a family.
+
+    Attributes
+    ----------
+    scanner : Scanner
+    redshifts : (float, float) or None
+        Only between these; by default wherever the family can be.
+    """
+
+    scanner: Scanner
+    redshifts: tuple[float, float] | None = None
+
+
+class _Minimum(NamedTuple):
+    chi2: float
+    redshift: float
+    scanner: Scanner
 
 
 def find(
     data: Gridded,
-    scanners: Sequence[Scanner],
+    searches: Sequence[Search],
     resolution: float | None = None,
     count: int = N_BEST,
-    redshifts: tuple[float, float] | None = None,
 ) -> Found:
-    """Scan all families and fit the best minima.
+    """Scan families and fit the best minima.
 
     Parameters
     ----------
     data : Gridded
-    scanners : sequence of Scanner
+    searches : sequence of Search
+        A family may have several windows, which must not overlap.
     resolution : float, optional
         As for `Scanner.scan`.
     count : int
         How many fits.
-    redshifts : (float, float), optional
-        Only between these.
 
     Returns
     -------
     Found
     """
-    curves = {one.family.name: one.scan(data, resolution, redshifts) for one in scanners}
-    waiting = sorted(
-        (
-            (chi2, redshift, one)
-            for one in scanners
-            for chi2, redshift in minima(curves[one.family.name], _MOST)
-        ),
-        key=lambda item: item[0],
-    )
-    fits: list[Fit] = []
+    pixels = {1: (data, 0.0)}
+    curves: dict[str, Curve] = {}
+    waiting: list[_Minimum] = []
+    for scanner, redshifts in searches:
+        factor = max(1, scanner.family.binning // data.binning)
+        if factor not in pixels:
+            pixels[factor] = data.rebinned(factor)
+        coarse, scatter = pixels[factor]
+        curve = scanner.scan(coarse, resolution, redshifts)
+        curve = curve._replace(chi2=curve.chi2 + scatter)
+        waiting += [_Minimum(*pair, scanner) for pair in minima(curve, _MOST)]
+        curves[scanner.family.name] = _joined(curves.get(scanner.family.name), curve)
+    waiting.sort(key=lambda one: one.chi2)
+    rough: list[tuple[float, Fit, Scanner]] = []
     for chi2, redshift, scanner in waiting:
-        ranked = sorted(one.chi2 for one in fits)
+        ranked = sorted(one[0] for one in rough)
         # The fit obeys more constraints than the scan: it can hardly be better. But every
         # family is heard once.
-        heard = any(one.family == scanner.family.name for one in fits)
+        heard = any(one[2] is scanner for one in rough)
         if heard and len(ranked) >= count and chi2 > ranked[count - 1]:
             continue
-        fits.append(fit(scanner, data, redshift, resolution, iterations=1))
-    # The best two to the end; for the others it is enough to know that they are worse.
-    fits.sort(key=lambda one: one.chi2)
-    named = {one.family.name: one for one in scanners}
-    fits[:2] = [fit(named[one.family], data, one.redshift, resolution) for one in fits[:2]]
-    fits.sort(key=lambda one: one.chi2)
-    kept = fits[:count]
+        factor = max(1, scanner.family.binning // data.binning)
+        coarse, scatter = pixels[factor]
+        made = fit(scanner, coarse, redshift, resolution, iterations=1)
+        rough.append((made.chi2 + scatter, made, scanner))
+    rough.sort(key=lambda one: one[0])
+    kept = rough[:count]
     # The runner-up of another family is worth keeping if it is not among the best.
-    if len({one.family for one in kept}) == 1:
-        kept += [one for one in fits[count:] if one.family != kept[0].family][:1]
-    weight = data.weight
-    basis = scanners[0].polynomials(data.flux.size)[0]
-    root = np.sqrt(weight)
-    null = np.linalg.lstsq((basis * root).T, root * data.flux, rcond=None)[0] @ basis
-    null_chi2 = float((weight * (data.flux - null) ** 2).sum())
-    return Found(tuple(kept), null, null_chi2, curves)
+    if len({one[2] for one in kept}) == 1:
+        kept += [one for one in rough[count:] if one[2] is not kept[0][2]][:1]
+    # The best two to the end, the others as far as is needed to know that they are worse.
+    fits = [
+        fit(scanner, data, one.redshift, resolution, ITERATIONS if place < 2 else 1)
+        for place, (_, one, scanner) in enumerate(kept)
+    ]
+    fits.sort(key=lambda one: one.chi2)
+    basis = searches[0].scanner.polynomials(data.flux.size)[0]
+    null = null_fit(basis, data.weight, data.flux)
+    null_chi2 = float((data.weight * (data.flux - null) ** 2).sum())
+    return Found(tuple(fits), null, null_chi2, curves)
+
+
+def _joined(before: Curve | None, new: Curve) -> Curve:
+    """Two windows of a family, by redshift, as one curve with a gap."""
+    if before is None:
+        return new
+    first, second = sorted((before, new), key=lambda one: float(one.redshift[0]))
+    gap = 0.5 * (first.redshift[-1] + second.redshift[0])
+    return Curve(
+        np.concatenate([first.redshift, [gap], second.redshift]),
+        np.concatenate([first.chi2, [np.nan], second.chi2]),
+    )
 
 
 def minima(curve: Curve, count: int) -> list[tuple[float, float]]:

@@ -48,7 +48,8 @@ class Family:
     precision : ndarray, shape (K,)
         Inverse variances of the coefficients among real spectra of median flux 1.
     binning : int
-        Fine pixels a pixel of the scan, at least: broad lines need no narrow ones.
+        Fine pixels a pixel that `specinfer.zfind` scans in, at least: broad lines need no
+        narrow ones.
     """
 
     name: str
@@ -151,9 +152,6 @@ class Scanner:
         -------
         Curve
         """
-        scatter = 0.0
-        if self.family.binning > data.binning:
-            data, scatter = data.rebinned(self.family.binning // data.binning)
         start = data.first // _BLOCK * _BLOCK
         stop = -(-(data.first + data.flux.size) // _BLOCK) * _BLOCK
         low, high = self._shifts(data.binning, redshifts)
@@ -163,7 +161,7 @@ class Scanner:
         normal, right, whole = self._equations(weight, flux, tables)
         gain = _gain(normal, right, self.additive)
         # Pixels outside the overlap count with the polynomial alone, in every family.
-        chi2 = whole + scatter - gain[::-1].astype(np.float64)
+        chi2 = whole - gain[::-1].astype(np.float64)
         redshift = np.expm1((tables.shifts[::-1] + data.offset) * data.binning * LN_STEP)
         return Curve(redshift, chi2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,16 @@ def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / "model.onnx", content)
     _replace(folder / "card.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def publish(made: Path, folder: Path) -> None:
+    """Copy a finished model folder over another; the card last, each file replaced whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("golden.npz", "model.onnx", "card.json")
+    for name in names:
+        shutil.copyfile(made / name, folder / (name + ".tmp"))
+    for name in names:
+        (folder / (name + ".tmp")).replace(folder / name)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import warnings
 from dataclasses import asdict
@@ -20,12 +19,14 @@ from rich.console import Console
 
 from specinfer.preprocess import N_CHANNELS
 from training.architectures import architecture_name, count_parameters
+from training.architectures.eigen import EigenNet
 from training.architectures.fuse import fuse
 from training.architectures.served import Served
+from training.architectures.survey import SurveyNet
 from training.archive.labels import CLASSES, IA_SUBTYPES, PHASE_CLASSES
 from training.archive.library import Library, library_hash
 from training.archive.split import PARTS, read_split, rows_of
-from training.card import commit, write_card
+from training.card import commit, publish, write_card
 from training.config import Recipe, resolve
 from training.parity import (
     LARGEST_DIFFERENCE,
@@ -65,7 +66,7 @@ CITATIONS = (
 )
 
 
-def to_onnx(network: Served) -> onnx.ModelProto:
+def to_onnx(network: Served | SurveyNet | EigenNet) -> onnx.ModelProto:
     """The graph of a fused network, with a free batch dimension.
 
     Parameters
@@ -268,11 +269,7 @@ def main(
         difference = check_parity(trained, made, inputs)
         np.savez_compressed(made / "golden.npz", spectrum=inputs, **unfused)
         folder = output or ROOT / "exported_models" / recipe.name
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("golden.npz", "model.onnx", "card.json"):
-            shutil.copyfile(made / name, folder / (name + ".tmp"))
-        for name in ("golden.npz", "model.onnx", "card.json"):
-            (folder / (name + ".tmp")).replace(folder / name)
+        publish(made, folder)
     size = (folder / "model.onnx").stat().st_size / 1e6
     console.print(
         f"{folder}: {count_parameters(network):,} parameters, {size:.1f} MB, "

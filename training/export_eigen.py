@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -24,12 +23,12 @@ from training.archive.sdss import SPLIT, part_of, read_sdss
 from training.archive.split import PARTS, read_split
 from training.archive.subclasses import FAMILIES
 from training.calibrate_eigen import load_net
-from training.card import commit, write_card
+from training.card import commit, publish, write_card
 from training.export import OPSET, to_onnx
 from training.parity import LARGEST_DIFFERENCE, largest_difference, run_onnx, run_torch
 from training.paths import ROOT, shared_data
 from training.run import run_name
-from training.simulate.survey import REDSHIFTS, WAVELENGTH, Donors, SurveySimulator
+from training.simulate.survey import REDSHIFTS, Donors, SurveySimulator
 from training.stream import VALIDATION, step_rng
 from training.train_eigen import CHECKPOINT, EigenRecipe, inputs_of, read_libraries
 
@@ -161,16 +160,9 @@ def main(
         difference = largest_difference(expected, {"coefficients": answers["coefficients"]})
         if not difference < LARGEST_DIFFERENCE:
             raise SystemExit(f"PyTorch and ONNX differ by {difference:.2e}: nothing was exported")
-        np.savez_compressed(
-            made / "golden.npz", spectrum=inputs, wavelength=WAVELENGTH, flux=batch.flux,
-            ivar=batch.ivar, **expected,
-        )  # fmt: skip
+        np.savez_compressed(made / "golden.npz", spectrum=inputs, **expected)
         folder = output or ROOT / "exported_models" / recipe.name
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("golden.npz", "model.onnx", "card.json"):
-            shutil.copyfile(made / name, folder / (name + ".tmp"))
-        for name in ("golden.npz", "model.onnx", "card.json"):
-            (folder / (name + ".tmp")).replace(folder / name)
+        publish(made, folder)
     size = (folder / "model.onnx").stat().st_size / 1e6
     Console(stderr=True).print(
         f"{folder}: {count_parameters(network):,} parameters, {size:.1f} MB, largest difference "

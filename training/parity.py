@@ -13,17 +13,24 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from specinfer.engine import Session
 from specinfer.models import load_card, read_model
-from training.architectures import Network, from_block, named
-from training.architectures.fuse import empty_fused
-from training.architectures.served import Served
+from training.architectures import (
+    build_survey,
+    eigen_from_block,
+    from_block,
+    named,
+    survey_from_block,
+)
+from training.architectures.eigen import EigenNet
+from training.architectures.fuse import empty_fused, fuse
 
 LARGEST_DIFFERENCE = 1e-4
 
 
-def torch_network(folder: Path) -> Served:
+def torch_network(folder: Path) -> nn.Module:
     """The PyTorch network with the weights that lie in a folder's model.onnx."""
     card = load_card(str(folder))
     model = onnx.load_from_string(read_model(card))
@@ -32,14 +39,24 @@ def torch_network(folder: Path) -> Served:
         for item in model.graph.initializer
     }
     block = dict(card.raw["training"]["network"])
-    members = block.pop("members")
-    network = empty_fused(from_block(block), members)
+    network: nn.Module
+    if block["architecture"] == "eigen":
+        config = eigen_from_block(block)
+        network = EigenNet(config, {n: weights[f"{n}_values"] for n in config.n_spectra})
+        weights |= {
+            name: values for name, values in network.state_dict().items() if "roots" in name
+        }
+    elif block["architecture"] == "survey":
+        network = fuse(build_survey(survey_from_block(block)))  # type: ignore[type-var]
+    else:
+        members = block.pop("members")
+        network = empty_fused(from_block(block), members)
     wanted = network.state_dict()
     network.load_state_dict({name: weights[name] for name in wanted})
     return network.eval()
 
 
-def run_torch(network: Network | Served, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def run_torch(network: nn.Module, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """Outputs of the PyTorch network by name."""
     with torch.no_grad():
         outputs = named(network, network(torch.from_numpy(spectrum)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.preprocess import N_CHANNELS, Preprocessing, prepare
 from specinfer.scan_card import FamilyBlock, ScanCard
 from specinfer.spectrum import Spectrum
-from specinfer.zfind import Found, find
+from specinfer.zfind import Found, Search, find
 from specinfer.zfit import Fit
 from specinfer.zgrid import Gridded, to_grid
 from specinfer.zscan import Family, Scanner
@@ -106,32 +106,47 @@ class GasNet3:
         ]
 
     def search(
-        self, spectrum: Spectrum, redshift: float | None = None
+        self,
+        spectrum: Spectrum,
+        redshift: float | None = None,
+        windows: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     ) -> tuple[Gridded, Found] | ReadError:
         """The scan alone.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        redshift : float, optional
+            The known one.
+        windows : mapping of str to sequence of (float, float), optional
+            Redshifts to look at, by family; they do not overlap. Families without an entry
+            are not looked at. By default every family everywhere.
 
         Returns
         -------
         (Gridded, Found) or ReadError
-            ``out_of_range`` if the eigen-spectra of no family reach the spectrum,
-            ``bad_redshift`` if no family can have the redshift.
+            ``bad_redshift`` if no family can have the known redshift.
         """
         data = to_grid(spectrum.wavelength, spectrum.flux, spectrum.ivar)
-        scanners = self.scanners
-        window = None
+        searches = [Search(one) for one in self.scanners]
         if redshift is not None:
-            scanners = tuple(
-                one
-                for one in scanners
-                if one.family.redshift_min <= redshift <= one.family.redshift_max
+            searches = [
+                Search(one.scanner, (redshift, redshift))
+                for one in searches
+                if one.scanner.family.redshift_min <= redshift <= one.scanner.family.redshift_max
+            ]
+        elif windows is not None:
+            searches = [
+                Search(one.scanner, window)
+                for one in searches
+                for window in windows.get(one.scanner.family.name, ())
+            ]
+        if not searches:
+            return ReadError(
+                "bad_redshift",
+                f"no family of {self.card.label} can have a redshift of {redshift}",
             )
-            if not scanners:
-                return ReadError(
-                    "bad_redshift",
-                    f"no family of {self.card.label} can have a redshift of {redshift}",
-                )
-            window = (redshift, redshift)
-        return data, find(data, scanners, spectrum.resolution, redshifts=window)
+        return data, find(data, searches, spectrum.resolution)
 
     def _encode(self, spectra: Sequence[Spectrum]) -> list[NDArray[np.float32]]:
         """The encoders' coefficients of every spectrum."""
@@ -190,13 +205,7 @@ class GasNet3:
 
     def _probabilities(self, found: Found) -> dict[str, float]:
         """P(family): the likelihoods of the best fit of each, softened."""
-        chi2 = dict.fromkeys(self.card.classes, np.inf)
-        for one in found.fits:
-            chi2[one.family] = min(chi2[one.family], one.chi2)
-        # Families without a fit among the best: their scan is a lower bound.
-        for name, curve in found.curves.items():
-            if not np.isfinite(chi2[name]):
-                chi2[name] = float(curve.chi2.min())
+        chi2 = {name: found.lowest.get(name, np.inf) for name in self.card.classes}
         values = np.array(list(chi2.values()))
         weights = np.exp(-0.5 * (values - values.min()) / self.card.temperature)
         weights /= weights.sum()

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from training.architectures.aligned import AlignedConfig, AlignedNet
+from training.architectures.eigen import EigenConfig
 from training.architectures.published import PublishedConfig, PublishedNet
 from training.architectures.survey import (
     PublishedSurveyConfig,
@@ -53,8 +54,25 @@ def architecture_name(config: NetworkConfig) -> str:
 
 def from_block(block: dict[str, Any]) -> NetworkConfig:
     """The shape from a card's ``training.network``."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in block.items()}
+    values = _with_tuples(block)
     return CONFIGS[values.pop("architecture")](**values)
+
+
+def survey_from_block(block: dict[str, Any]) -> SurveyNetworkConfig:
+    """The shape of a survey network from a card's ``training.network``."""
+    values = _with_tuples(block)
+    return SURVEY_CONFIGS[values.pop("architecture")](**values)
+
+
+def eigen_from_block(block: dict[str, Any]) -> EigenConfig:
+    """The shape of a GaSNet-III from a card's ``training.network``."""
+    values = _with_tuples(block)
+    values.pop("architecture")
+    return EigenConfig(**values)
+
+
+def _with_tuples(block: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in block.items()}
 
 
 def named(network: nn.Module, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:

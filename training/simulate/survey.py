@@ -28,9 +28,8 @@ WAVELENGTH = 10.0**LOGLAM
 # What an instrument sees of it, Angstrom: SDSS-I/II, BOSS, DESI, 4MOST.
 WINDOWS = ((3800.0, 9200.0), (3600.0, 10330.0), (3600.0, 9824.0), (3700.0, 9500.0))
 REDSHIFTS = {"GALAXY": (0.0, 1.7), "QSO": (0.02, 5.0), "STAR": (-0.004, 0.004)}
-# Radial velocities of stars, km/s.
-_VELOCITY = 130.0
-_C = 299792.458
+# Radial velocities of stars, over c: 130 km/s.
+VELOCITY_SPREAD = 130.0 / 299792.458
 # Telluric bands: Angstrom.
 _TELLURIC = (
     (6860.0, 6940.0),
@@ -183,7 +182,8 @@ class SurveySimulator:
         size : int
         rng : numpy.random.Generator
         family : str, optional
-            Of all of them; by default all subclasses are drawn alike, with NO_SIGNAL.
+            Of all of them, half of them of every subclass alike; by default all subclasses
+            of all families are drawn alike, with NO_SIGNAL.
         redshift : ndarray, shape (size,), optional
             Of all of them, with `family`.
 
@@ -303,10 +303,13 @@ class SurveySimulator:
     def _subclasses(
         self, size: int, rng: np.random.Generator, family: str | None
     ) -> NDArray[np.int64]:
-        """Family and subclass of each; family -1 has no signal."""
+        """Family and subclass of each (-1: any row of the family); family -1 has no signal."""
         if family is not None:
             index = list(FAMILIES).index(family)
-            return np.stack([np.full(size, index), np.full(size, -1)], axis=1)
+            subclass = rng.integers(0, len(FAMILIES[family]), size)
+            # Half of them as the library has them, half of every subclass alike.
+            subclass[rng.random(size) < 0.5] = -1
+            return np.stack([np.full(size, index), subclass], axis=1)
         pairs = [
             (index, sub)
             for index, names in enumerate(FAMILIES.values())
@@ -340,7 +343,7 @@ class SurveySimulator:
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:
         if name == "STAR":
-            return rng.normal(0.0, _VELOCITY / _C, rows.size).clip(*REDSHIFTS[name])
+            return rng.normal(0.0, VELOCITY_SPREAD, rows.size).clip(*REDSHIFTS[name])
         low, high = np.log1p(REDSHIFTS[name])
         flat = np.expm1(rng.uniform(low, high, rows.size))
         # A little apart from its own, so that a network cannot know it by heart.
