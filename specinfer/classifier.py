@@ -24,6 +24,9 @@ from specinfer.spectrum import Spectrum
 from specinfer.specutils_bridge import from_specutils, is_specutils
 
 DEFAULT_MODEL = "spectranet"
+SURVEY_MODEL = "survey"
+# Readers of files in which surveys of galaxies, quasars and stars publish.
+SURVEY_FORMATS = ("desi", "sdss-spec", "spspec", "spplate", "lamost", "fourmost")
 
 
 def route(spectrum: Spectrum) -> str:
@@ -36,8 +39,11 @@ def route(spectrum: Spectrum) -> str:
     Returns
     -------
     str
+        That of the survey models for spectra from a survey's own files, with their errors;
+        that of the transients' for all others.
     """
-    return DEFAULT_MODEL
+    survey = spectrum.reader in SURVEY_FORMATS and spectrum.has_noise
+    return SURVEY_MODEL if survey else DEFAULT_MODEL
 
 
 class Classifier:
@@ -95,7 +101,10 @@ class Classifier:
 
     @property
     def embedding_size(self) -> int | None:
-        """Length E of `Classification.embedding`; None for a model without one."""
+        """Length E of `Classification.embedding`; None for a model without one.
+
+        For "auto", of the model that it takes for transients.
+        """
         name = DEFAULT_MODEL if self.model == "auto" else self.model
         return self.network(name).card.embedding_size
 
@@ -272,6 +281,10 @@ def _load(card: ModelCard, device: str, threads: int | None) -> Network:
         from specinfer.networks import gasnet2
 
         return gasnet2.load(card, device=device, threads=threads)
+    if card.family == "survey":
+        from specinfer.networks import survey
+
+        return survey.load(card, device=device, threads=threads)
     raise ModelError(
         "unknown_family",
         f"model {card.label} is of the family {card.family!r}, which this version of "

@@ -340,7 +340,8 @@ def _files(job: Job, classifier: Classifier) -> list[OutputFile | EmbeddingFile]
         if job.output is not None:
             files.append(OutputFile(job.output))
         if job.embedding is not None:
-            files.append(EmbeddingFile(job.embedding, classifier.embedding_size))
+            fixed = job.model != "auto"
+            files.append(EmbeddingFile(job.embedding, classifier.embedding_size, fixed))
     except BaseException:
         for file in files:
             file.discard()

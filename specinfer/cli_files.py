@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from specinfer.cli_report import say
 from specinfer.errors import ModelError, SpecinferError, UsageError
 
 if TYPE_CHECKING:
@@ -87,14 +88,17 @@ class EmbeddingFile:
     """The embeddings of all results as one NumPy array, shape (n_results, E), float32.
 
     Rows are in the order of the results, with NaN for failed ones. They go to disk as
-    they come, so that memory stays bounded.
+    they come, so that memory stays bounded. Where several models answer, the rows are of
+    the first that did; those of the others are NaN, and said once.
 
     Parameters
     ----------
     path : str
         Ends in ``.npy``.
     size : int or None
-        E, as the model's card says.
+        E, as the model's card says; of the first result where the model is chosen for each.
+    fixed : bool, optional
+        Whether all results must be of that size.
 
     Raises
     ------
@@ -104,7 +108,7 @@ class EmbeddingFile:
         If the file cannot be written (code ``not_writable``).
     """
 
-    def __init__(self, path: str, size: int | None) -> None:
+    def __init__(self, path: str, size: int | None, fixed: bool = True) -> None:
         if not path.lower().endswith(".npy"):
             raise UsageError("bad_output", f"--embedding {path}: the name must end in .npy")
         if size is None:
@@ -112,6 +116,9 @@ class EmbeddingFile:
                 "no_embedding", "--embedding: this model gives no embedding; choose another model"
             )
         self.size = size
+        self.model: str | None = None
+        self._fixed = fixed
+        self._mixed = False
         self.count = 0
         self._file = PendingFile(path, "--embedding", binary=True)
         with self._file.errors():
@@ -122,20 +129,47 @@ class EmbeddingFile:
         # Commands that write no embeddings need no numpy.
         import numpy as np
 
+        first = next((one for one in results if one.embedding is not None), None)
+        if self.model is None and first is not None and first.embedding is not None:
+            self.model = first.model
+            if not self._fixed and first.embedding.size != self.size:
+                self._resize(first.embedding.size)
         rows = np.full((len(results), self.size), np.nan, dtype="<f4")
         for row, result in zip(rows, results, strict=True):
             if result.embedding is None:
                 continue
-            if result.embedding.shape != (self.size,):
+            if result.model != self.model:
+                self._say_mixed(result)
+            elif result.embedding.shape == (self.size,):
+                row[:] = result.embedding
+            else:
                 raise ModelError(
                     "bad_model",
                     f"model {result.model} gave an embedding of {result.embedding.size} numbers "
                     f"where its card says {self.size}; reinstall specinfer or restore the folder",
                 )
-            row[:] = result.embedding
         with self._file.errors():
             self._file.stream.write(rows.tobytes())
         self.count += len(results)
+
+    def _resize(self, size: int) -> None:
+        """Take another E, before the first row that is not NaN."""
+        self.size = size
+        with self._file.errors():
+            self._file.stream.seek(0)
+            self._file.stream.truncate()
+            self._file.stream.write(npy_header(0, size))
+            for _ in range(self.count):
+                self._file.stream.write(b"\x00\x00\xc0\x7f" * size)
+
+    def _say_mixed(self, result: Classification) -> None:
+        if not self._mixed:
+            say(
+                f"specinfer: --embedding: {result.file or 'a spectrum'} was answered by "
+                f"{result.model}, the rows are those of {self.model}; such rows are NaN (choose "
+                "one with --model)"
+            )
+        self._mixed = True
 
     def close(self) -> None:
         """Write how many rows there are and put the file in its place."""

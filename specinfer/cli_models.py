@@ -97,8 +97,10 @@ def verify_model(card: ModelCard) -> None:
     ModelError
         If one was, or the model cannot be loaded.
     """
-    session = Session(read_model(card), name=card.label, device="cpu", threads=1)
-    check_metadata(card, session.metadata)
+    # A combination has no network of its own, and checked its members when it was read.
+    for one in card.networks:
+        session = Session(read_model(one), name=one.label, device="cpu", threads=1)
+        check_metadata(one, session.metadata)
 
 
 def as_dict(entry: Entry, *, verified: bool) -> dict[str, object]:

@@ -78,6 +78,11 @@ class ModelCard:
         return f"{self.name}@{self.version}"
 
     @property
+    def networks(self) -> tuple[ModelCard, ...]:
+        """The cards of the ONNX files behind the model."""
+        return (self,)
+
+    @property
     def model_path(self) -> Path:
         """Path of the ONNX file."""
         return self.folder / "model.onnx"
@@ -278,8 +283,12 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
     version = str(raw["version"])
     if not _VERSION.fullmatch(version):
         raise ValueError(f"version {version!r} is not like 1.2.3")
-    outputs = output_sizes(raw)
     family = str(raw["family"])
+    if family == "survey":
+        from specinfer.survey_card import parse_combination
+
+        return parse_combination(folder, raw)
+    outputs = output_sizes(raw)
     common: dict[str, Any] = {
         "folder": folder,
         "name": str(raw["name"]),

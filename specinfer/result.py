@@ -81,6 +81,8 @@ class Classification:
         that of the best, and a bit mask (see `specinfer.zwarn`).
     anomaly : float or None
         How unusual, from 0 to 1, where the model knows.
+    reliability : float or None
+        Calibrated probability that class and redshift are both right, where the model knows.
     flags : tuple of str
         Sorted; what the reader and the model want you to know.
     novelty : float or None
@@ -129,6 +131,7 @@ class Classification:
     delta_chi2: float | None = None
     zwarning: int | None = None
     anomaly: float | None = None
+    reliability: float | None = None
     flags: tuple[str, ...] = ()
     novelty: float | None = None
     host_share: float | None = None
@@ -201,7 +204,8 @@ FIELDS = tuple(f.name for f in fields(Classification) if f.name not in ("spectru
 # What only some models give.
 _OF_SOME = (
     "prediction_set", "prediction_set_by_class", "redshift_interval", "phase", "phase_err",
-    "phase_interval", "delta_chi2", "zwarning", "anomaly", "novelty", "host_share", "decision",
+    "phase_interval", "delta_chi2", "zwarning", "anomaly", "reliability", "novelty", "host_share",
+    "decision",
 )  # fmt: skip
 
 
@@ -236,7 +240,7 @@ def ok(spectrum: Spectrum, answer: Answer, *, model: str, latency_ms: float) -> 
         **{name: getattr(answer, name, None) for name in _OF_SOME},
         flags=tuple(sorted({*spectrum.flags, *answer.flags})),
         candidates=tuple(block["candidates"]),
-        models={name: block},
+        models={name: block, **getattr(answer, "parts", {})},
         latency_ms=latency_ms,
         spectrum=spectrum,
         answer=answer,

@@ -27,7 +27,8 @@ class FamilyBlock:
         lambda / FWHM.
     binning : int
         Fine pixels a pixel of the scan, at least.
-    typical, precision : tuple of float
+    typical : tuple of float
+    moments : tuple of tuple of float
         See `specinfer.zscan.Family`.
     error_scale, error_floor : float
         The redshift error is the curvature's times the scale, and in quadrature the floor
@@ -42,7 +43,7 @@ class FamilyBlock:
     resolution: float
     binning: int
     typical: tuple[float, ...]
-    precision: tuple[float, ...]
+    moments: tuple[tuple[float, ...], ...]
     error_scale: float
     error_floor: float
 
@@ -113,9 +114,9 @@ def parse_scan(raw: Mapping[str, Any], common: dict[str, Any]) -> ScanCard:
 
 def _family(name: str, block: Mapping[str, Any]) -> FamilyBlock:
     typical = tuple(float(x) for x in block["typical"])
-    precision = tuple(float(x) for x in block["precision"])
-    if len(typical) != len(precision) or not typical:
-        raise ValueError(f"{name}: typical and precision must be of one length")
+    moments = tuple(tuple(float(x) for x in row) for row in block["moments"])
+    if not typical or [len(row) for row in moments] != [len(typical)] * len(typical):
+        raise ValueError(f"{name}: typical and moments must be of one length")
     low, high = float(block["redshift_min"]), float(block["redshift_max"])
     if not -1.0 < low < high:
         raise ValueError(f"{name}: redshifts from {low} to {high}")
@@ -128,7 +129,7 @@ def _family(name: str, block: Mapping[str, Any]) -> FamilyBlock:
         resolution=float(block["resolution"]),
         binning=int(block["binning"]),
         typical=typical,
-        precision=precision,
+        moments=moments,
         error_scale=float(block["error_scale"]),
         error_floor=float(block["error_floor"]),
     )

@@ -52,6 +52,8 @@ class SubclassCard(ModelCard):
         Divisor of the class logits.
     set_threshold, set_coverage : float
         Families at least this probable are in the prediction set.
+    novelty_limit : float
+        More novel spectra carry NOVEL: 1 % of held-out ones.
     """
 
     families: tuple[str, ...]
@@ -60,19 +62,12 @@ class SubclassCard(ModelCard):
     class_temperature: float
     set_threshold: float
     set_coverage: float
+    novelty_limit: float
 
     def columns(self, family: str) -> tuple[int, ...]:
         """Places of a family's subclasses among the classes."""
         return tuple(
             i for i, name in enumerate(self.classes) if name.split(" ", maxsplit=1)[0] == family
-        )
-
-    def subclasses(self, family: str) -> tuple[str, ...]:
-        """Names of a family's subclasses, without that of the family."""
-        return tuple(
-            name.partition(" ")[2]
-            for name in self.classes
-            if name.split(" ", maxsplit=1)[0] == family
         )
 
 
@@ -103,6 +98,7 @@ def parse_subclasses(raw: Mapping[str, Any], common: dict[str, Any]) -> Subclass
         class_temperature=temperature,
         set_threshold=float(calibration["prediction_set"]["threshold"]),
         set_coverage=float(calibration["prediction_set"]["coverage"]),
+        novelty_limit=float(calibration["novelty_limit"]),
     )
 
 

@@ -27,8 +27,8 @@ class Found(NamedTuple):
     Attributes
     ----------
     fits : tuple of Fit
-        The best `N_BEST`, by rising chi2; any two of the same family are more than 1000 km/s
-        apart.
+        The best `N_BEST`, by rising chi2, and the best of every family that is not among them;
+        any two of the same family are more than 1000 km/s apart.
     null : ndarray, shape (n,)
         The polynomial alone, fitted to the spectrum.
     null_chi2 : float
@@ -130,9 +130,10 @@ def find(
         rough.append((made.chi2 + scatter, made, scanner))
     rough.sort(key=lambda one: one[0])
     kept = rough[:count]
-    # The runner-up of another family is worth keeping if it is not among the best.
-    if len({one[2] for one in kept}) == 1:
-        kept += [one for one in rough[count:] if one[2] is not kept[0][2]][:1]
+    # The best of every other family is worth keeping if it is not among these.
+    for one in rough[count:]:
+        if one[2] not in [other[2] for other in kept]:
+            kept.append(one)
     # The best two to the end, the others as far as is needed to know that they are worse.
     fits = [
         fit(scanner, data, one.redshift, resolution, ITERATIONS if place < 2 else 1)

@@ -136,10 +136,10 @@ class _Solver:
         self.typical = scanner.family.typical
         self.k = slice(n_j, n_j + n_k)
         self.m = slice(n_j + n_k, n_j + n_k + len(self.times))
-        self.ridge = scanner.ridge
-        self.free = np.ones(self.ridge.size, dtype=bool)
+        self.penalty = scanner.penalty
+        self.free = np.ones(len(self.penalty), dtype=bool)
         self.free[self.k] = False
-        self.design = np.empty((self.ridge.size, data.flux.size))
+        self.design = np.empty((len(self.penalty), data.flux.size))
         self.weighted = np.empty_like(self.design)
         self.design[:n_j] = self.basis
         np.multiply(self.basis, self.root, out=self.weighted[:n_j])
@@ -152,7 +152,7 @@ class _Solver:
         np.multiply(self.times, self.typical @ design[self.k], out=design[self.m])
         np.multiply(design[n_j:], self.root, out=weighted[n_j:])
         normal, right = weighted @ weighted.T, weighted @ self.target
-        weights = _bounded(normal, right, self.ridge, self.free, self.active)
+        weights = _bounded(normal + self.penalty, right, self.free, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         # The model's slope, less what the linear unknowns can do about it.
@@ -160,7 +160,7 @@ class _Solver:
         rise = self._shifted(pair, position, slopes=True)
         slope = (rise[0] + (weights[self.m] @ self.times) * rise[1]) * self.root
         rows = np.flatnonzero(self.active)
-        small = normal[np.ix_(rows, rows)] + np.diag(self.ridge[rows] + 1e-9)
+        small = (normal + self.penalty)[np.ix_(rows, rows)] + 1e-9 * np.eye(rows.size)
         cross = weighted[rows] @ slope
         curvature = max(float(slope @ slope - cross @ np.linalg.solve(small, cross)), 1e-12)
         return _Solution(
@@ -204,7 +204,6 @@ def _lagrange(x: float, *, slopes: bool) -> FloatArray:
 def _bounded(
     normal: FloatArray,
     right: FloatArray,
-    ridge: FloatArray,
     free: NDArray[np.bool_],
     guess: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
@@ -214,7 +213,7 @@ def _bounded(
     on the normal equations; all unknowns that are negative leave the set at once.
     `guess` are the unknowns that are probably not zero.
     """
-    full = normal + np.diag(ridge)
+    full = normal.copy()
     full[np.diag_indices(len(full))] *= 1.0 + 1e-10
     active = np.ones(len(right), dtype=bool) if guess is None else guess.copy()
     small = 1e-8 * float(np.abs(right).max())

@@ -4,7 +4,8 @@ At every pixel shift a spectrum is fitted by weighted least squares with all eig
 of a family, a low-order additive polynomial and a typical spectrum times a low-order
 polynomial. On a grid in log10(wavelength) a redshift is a shift, so every term of the normal
 equations is a cross-correlation, which the FFT gives for all shifts together; the equations
-themselves are solved for all shifts at once. Pure numpy.
+themselves are solved for all shifts at once. Pure numpy, in double precision: a spectrum that
+rises a hundredfold to the blue leaves single precision too few digits for its red end.
 
 The published way (Zhong et al. 2024, arXiv:2412.21130) slides one fixed reconstruction;
 redrock (Ross et al. 2020, and github.com/desihub/redrock) solves at every redshift.
@@ -13,7 +14,7 @@ redrock (Ross et al. 2020, and github.com/desihub/redrock) solves at every redsh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ FloatArray = NDArray[np.float64]
 
 # Windows of pixels start and end at multiples of this: spectra of a survey share their tables.
 _BLOCK = 64
+# Least variance of the prior along any axis, over the mean one.
+_FLOOR = 1e-3
+# An unknown of which the others explain all but this share is left out.
+_COLLINEAR = 1e-10
 # Up to so many shifts a matrix product beats the FFT.
 _FEW = 128
 
@@ -45,8 +50,8 @@ class Family:
         lambda / FWHM of the eigen-spectra.
     typical : ndarray, shape (K,)
         Coefficients of a typical spectrum, which the multiplicative polynomial tilts.
-    precision : ndarray, shape (K,)
-        Inverse variances of the coefficients among real spectra of median flux 1.
+    moments : ndarray, shape (K, K)
+        Second moments of the coefficients among spectra of median flux 1: the prior.
     binning : int
         Fine pixels a pixel that `specinfer.zfind` scans in, at least: broad lines need no
         narrow ones.
@@ -59,7 +64,7 @@ class Family:
     redshift_max: float
     resolution: float
     typical: FloatArray
-    precision: FloatArray
+    moments: FloatArray
     binning: int = 1
 
 
@@ -81,9 +86,9 @@ class Curve(NamedTuple):
 class _Tables(NamedTuple):
     """What the scan of a family needs besides the spectrum, for one window of pixels.
 
-    `single` and `pairs` are the eigen-spectra T_k and their products T_k T_l, k <= l: for
-    many shifts their transforms, for few themselves. `tilted` is the typical spectrum M, and
-    `tilted_pairs` are M T_k and M M.
+    `single` and `pairs` are the eigen-spectra T_k, turned to the axes of the prior, and their
+    products T_k T_l, k <= l: for many shifts their transforms, for few themselves. `tilted` is
+    the typical spectrum M, and `tilted_pairs` are M T_k and M M.
     """
 
     shifts: NDArray[np.intp]
@@ -124,13 +129,29 @@ class Scanner:
         """The additive terms over `count` pixels, and the factors of the multiplicative ones."""
         return _polynomials(count, self.additive, self.multiplicative)
 
-    @property
-    def ridge(self) -> FloatArray:
-        """Added to the diagonal of the normal equations: additive, eigen, multiplicative."""
-        precision = self.family.precision
-        return np.concatenate(
-            [np.zeros(self.additive), precision, np.full(self.multiplicative, precision.min())]
-        )
+    @cached_property
+    def axes(self) -> FloatArray:
+        """Principal axes of the prior, one a column, each as long as its standard deviation.
+
+        Along these the coefficients are of order 1 and independent, whatever the scale and
+        the likeness of the eigen-spectra.
+        """
+        moments = self.family.moments
+        # What real spectra never do is not impossible.
+        floor = _FLOOR * np.trace(moments) / len(moments) * np.eye(len(moments))
+        values, vectors = np.linalg.eigh(moments + floor)
+        return np.asarray(vectors[:, ::-1] * np.sqrt(values[::-1]))
+
+    @cached_property
+    def penalty(self) -> FloatArray:
+        """Added to the normal matrix: 0 for additive terms, the prior, 1 for multiplicative."""
+        inverse = np.linalg.inv(self.axes)
+        n_j, n_k = self.additive, len(inverse)
+        made = np.zeros((n_j + n_k + self.multiplicative,) * 2)
+        made[n_j : n_j + n_k, n_j : n_j + n_k] = inverse.T @ inverse
+        rest = np.arange(n_j + n_k, len(made))
+        made[rest, rest] = 1.0
+        return made
 
     def scan(
         self,
@@ -161,23 +182,23 @@ class Scanner:
         normal, right, whole = self._equations(weight, flux, tables)
         gain = _gain(normal, right, self.additive)
         # Pixels outside the overlap count with the polynomial alone, in every family.
-        chi2 = whole - gain[::-1].astype(np.float64)
+        chi2 = whole - gain[::-1]
         redshift = np.expm1((tables.shifts[::-1] + data.offset) * data.binning * LN_STEP)
         return Curve(redshift, chi2)
 
     def _equations(
         self, weight: FloatArray, flux: FloatArray, tables: _Tables
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    ) -> tuple[FloatArray, FloatArray, float]:
         """The lower triangles of the normal matrices, their right sides, and chi2 without."""
         n_shifts, n_k = tables.shifts.size, self.family.spectra.shape[0]
         n_j, n_m = self.additive, self.multiplicative
         n = n_j + n_k + n_m
         k, m = slice(n_j, n_j + n_k), slice(n_j + n_k, n)
         basis, times = self.polynomials(weight.size)
-        # Less what the polynomial alone explains, numbers stay small enough for float32.
+        # Less what the polynomial alone explains: small numbers lose fewer digits.
         flux = flux - null_fit(basis, weight, flux)
-        normal = np.zeros((n, n, n_shifts), dtype=np.float32)
-        right = np.zeros((n, n_shifts), dtype=np.float32)
+        normal = np.zeros((n, n, n_shifts))
+        right = np.zeros((n, n_shifts))
         # polynomial x polynomial, polynomial x data
         j, i = np.triu_indices(n_j)
         normal[i, j] = _window_sums(weight * basis[i] * basis[j], tables)
@@ -199,8 +220,8 @@ class Scanner:
             j, i = np.triu_indices(n_m)
             products = _correlate(weight * times[i] * times[j], tables.tilted_pairs[-1:], tables)
             normal[n_j + n_k + i, n_j + n_k + j] = products[:, 0]
-        diagonal = np.arange(n)
-        normal[diagonal, diagonal] += self.ridge[:, None].astype(np.float32)
+        diagonal = np.arange(n_j, n)
+        normal[diagonal, diagonal] += 1.0
         return normal, right, float((weight * flux**2).sum())
 
     def _shifts(self, binning: int, redshifts: tuple[float, float] | None) -> tuple[int, int]:
@@ -233,11 +254,12 @@ class Scanner:
         length = size + shifts.size - 1
         length = length if few else _good_length(length)
         base = start - high
-        laid = np.zeros((len(spectra), length), dtype=np.float32)
+        laid = np.zeros((len(spectra), length))
         take = np.arange(max(base, first), min(start + size - low, first + spectra.shape[1]))
-        laid[:, take - base] = spectra[:, take - first]
+        laid[:, take - base] = self.axes.T @ spectra[:, take - first]
         j, i = np.triu_indices(len(spectra))
-        tilted = self.family.typical.astype(np.float32)[None] @ laid
+        tilted = np.zeros((1, length))
+        tilted[:, take - base] = self.family.typical @ spectra[:, take - first]
         made: list[NDArray[Any]] = [
             laid,
             laid[i] * laid[j],
@@ -245,7 +267,7 @@ class Scanner:
             tilted * np.concatenate([laid, tilted]),
         ]
         if not few:
-            made = [np.fft.rfft(one, axis=-1).astype(np.complex64) for one in made]
+            made = [np.fft.rfft(one, axis=-1) for one in made]
         reach_low = np.clip(first + shifts - start, 0, size)
         reach_high = np.clip(first + spectra.shape[1] + shifts - start, 0, size)
         single, pairs, typical, typical_pairs = made
@@ -260,23 +282,23 @@ def _rounded(resolution: float | None) -> float | None:
 @lru_cache(maxsize=32)
 def _polynomials(count: int, additive: int, multiplicative: int) -> tuple[FloatArray, FloatArray]:
     x = np.linspace(-1.0, 1.0, count)
-    basis = np.asarray(np.polynomial.legendre.legvander(x, additive - 1).T, np.float64)
+    basis: FloatArray = np.polynomial.legendre.legvander(x, additive - 1).T.astype(np.float64)
     return basis, x ** np.arange(1, multiplicative + 1)[:, None]
 
 
-def _correlate(data: FloatArray, spectra: NDArray[Any], tables: _Tables) -> NDArray[np.float32]:
+def _correlate(data: FloatArray, spectra: NDArray[Any], tables: _Tables) -> FloatArray:
     """Sums over pixels of data times shifted eigen-spectra: (n_data, n_spectra, S)."""
     count = tables.shifts.size
-    out = np.empty((len(data), len(spectra), count), dtype=np.float32)
+    out = np.empty((len(data), len(spectra), count))
     if not np.iscomplexobj(spectra):
-        for row, one in enumerate(data.astype(np.float32)):
+        for row, one in enumerate(data):
             # Column r holds the data moved by r pixels.
             padded = np.pad(one, count - 1)
             moved = np.lib.stride_tricks.sliding_window_view(padded, count)[:, ::-1]
             out[row] = spectra @ np.ascontiguousarray(moved)
         return out
-    for row, one in enumerate(np.fft.rfft(data.astype(np.float32), tables.length, axis=-1)):
-        made = np.fft.irfft(np.conj(one).astype(np.complex64) * spectra, tables.length, axis=-1)
+    for row, one in enumerate(np.fft.rfft(data, tables.length, axis=-1)):
+        made = np.fft.irfft(np.conj(one) * spectra, tables.length, axis=-1)
         out[row] = made[:, :count]
     return out
 
@@ -296,21 +318,21 @@ def null_fit(basis: FloatArray, weight: FloatArray, flux: FloatArray) -> FloatAr
     return np.asarray(np.linalg.lstsq(normal, left @ flux, rcond=None)[0] @ basis)
 
 
-def _gain(
-    normal: NDArray[np.float32], right: NDArray[np.float32], n_null: int
-) -> NDArray[np.float32]:
+def _gain(normal: FloatArray, right: FloatArray, n_null: int) -> FloatArray:
     """How much the unknowns after the first `n_null` lower chi2, at every shift.
 
     Cholesky factors of all matrices at once: the loops run over unknowns, numpy over the
     shifts. Only the lower triangle of `normal`, shape (n, n, S), is used; it is overwritten.
     """
     n = len(right)
-    gain = np.zeros(right.shape[1], dtype=np.float32)
+    gain = np.zeros(right.shape[1])
+    diagonal = np.arange(n)
+    least = _COLLINEAR * normal[diagonal, diagonal]
     for k in range(n):
         # A pivot that vanished belongs to an unknown that the others already explain.
         pivot = normal[k, k]
-        usable = pivot > 1e-6 * np.abs(pivot).max()
-        inverse = np.where(usable, 1.0 / np.where(usable, pivot, 1.0), 0.0).astype(np.float32)
+        usable = pivot > least[k]
+        inverse = np.where(usable, 1.0 / np.where(usable, pivot, 1.0), 0.0)
         if k >= n_null:
             gain += right[k] ** 2 * inverse
         for row in range(k + 1, n):

@@ -24,6 +24,7 @@ BITS = {
     "SKYLINE_DRIVEN": 17,
     "SINGLE_LINE": 18,
     "OUT_OF_DOMAIN": 19,
+    "UNRELIABLE": 20,
 }
 MEANINGS = {
     "LITTLE_COVERAGE": "too little of the spectrum is usable",
@@ -33,6 +34,7 @@ MEANINGS = {
     "SKYLINE_DRIVEN": "most of what speaks for the redshift lies on night-sky lines",
     "SINGLE_LINE": "a single line decides the redshift",
     "OUT_OF_DOMAIN": "the spectrum is not of a kind that the eigen-spectra were made for",
+    "UNRELIABLE": "network and scan together do not trust class and redshift",
 }
 
 # Strong night-sky lines, vacuum Angstrom (Osterbrock et al. 1996, PASP 108, 277), and the

@@ -32,7 +32,7 @@ def galaxy(first: int = 31000, count: int = 9400, width: float = 2.0) -> Family:
     forbidden = lines((3728.5, 4960.3, 5008.2), (4.0, 1.5, 4.5), first, count, width) - 1.0
     spectra = np.stack([absorption + slope, balmer, forbidden])
     return Family(
-        "GALAXY", spectra, first, -0.003, 0.8, 2000.0, np.array([1.0, 0.2, 0.1]), np.full(3, 1e-4)
+        "GALAXY", spectra, first, -0.003, 0.8, 2000.0, np.array([1.0, 0.2, 0.1]), np.eye(3) * 1e4
     )
 
 
@@ -49,7 +49,18 @@ def star(first: int = 35000, count: int = 5600) -> Family:
         0.004,
         2000.0,
         np.full(2, 0.5),
-        np.full(2, 1e-4),
+        np.eye(2) * 1e4,
+    )
+
+
+def quasar(first: int = 28000, count: int = 12400) -> Family:
+    """Two eigen-spectra of a quasar: a continuum, and broad lines."""
+    slope = np.linspace(0.5, -0.3, count)
+    broad = lines((1215.7, 1549.1, 1908.7, 2798.7, 4862.7, 6564.6), (4.0, 2.0, 1.0, 1.5, 1.0, 3.0),
+                  first, count, 60.0) - 1.0  # fmt: skip
+    spectra = np.stack([np.ones(count) + slope, broad])
+    return Family(
+        "QSO", spectra, first, 0.02, 4.0, 2000.0, np.array([1.0, 0.5]), np.eye(2) * 1e4, 4
     )
 
 

@@ -51,6 +51,7 @@ def make_card(**changes: Any) -> dict[str, Any]:
         "calibration": {
             "class_temperature": 1.0,
             "prediction_set": {"coverage": 0.9, "threshold": 0.2},
+            "novelty_limit": 0.0,
         },
         "flags": {"low_snr": 1.0, "min_coverage": 0.2},
         "licence": "Apache-2.0",

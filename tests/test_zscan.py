@@ -31,17 +31,16 @@ def brute_force(scanner: Scanner, data: Gridded, shift: int) -> float:
     )
     root = np.sqrt(data.weight)
 
-    def chi2(design: FloatArray, use: NDArray[np.bool_], ridge: FloatArray) -> float:
-        rows = np.concatenate([(design * root)[:, use].T, np.diag(np.sqrt(ridge))])
-        target = np.concatenate([(data.flux * root)[use], np.zeros(len(ridge))])
-        solution = np.linalg.lstsq(rows, target, rcond=None)[0]
-        return float(((rows @ solution - target) ** 2).sum())
+    def chi2(design: FloatArray, use: NDArray[np.bool_], penalty: FloatArray) -> float:
+        rows, target = (design * root)[:, use].T, (data.flux * root)[use]
+        solution = np.linalg.solve(rows.T @ rows + penalty, rows.T @ target)
+        misfit = float(((rows @ solution - target) ** 2).sum())
+        return misfit + float(solution @ penalty @ solution)
 
     everywhere = np.ones(inside.size, dtype=bool)
-    null = np.zeros(len(basis))
-    precision = scanner.family.precision
-    ridge = np.concatenate([null, precision, np.full(len(times), precision.min())])
-    gain = chi2(basis, inside, null) - chi2(np.concatenate([basis, shifted, times]), inside, ridge)
+    null = np.zeros((len(basis), len(basis)))
+    whole = np.concatenate([basis, shifted, times])
+    gain = chi2(basis, inside, null) - chi2(whole, inside, scanner.penalty)
     return chi2(basis, everywhere, null) - gain
 
 

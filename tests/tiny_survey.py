@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,17 @@ def family_block(family: Family) -> dict[str, Any]:
         "resolution": family.resolution,
         "binning": family.binning,
         "typical": family.typical.tolist(),
-        "precision": family.precision.tolist(),
+        "moments": family.moments.tolist(),
         "error_scale": 1.0,
         "error_floor": 1e-5,
     }
 
 
-def make_survey_card(**changes: Any) -> dict[str, Any]:
+def make_survey_card(families: Sequence[Family] = FAMILIES, **changes: Any) -> dict[str, Any]:
     """A valid card, without the hash of the ONNX file."""
     outputs = [{"name": "coefficients", "shape": ["batch", 5]}]
     outputs += [
-        {"name": f"{one.name}_eigenspectra", "shape": list(one.spectra.shape)} for one in FAMILIES
+        {"name": f"{one.name}_eigenspectra", "shape": list(one.spectra.shape)} for one in families
     ]
     card: dict[str, Any] = {
         "schema": "specinfer.card/1",
@@ -49,12 +50,12 @@ def make_survey_card(**changes: Any) -> dict[str, Any]:
         "version": "0.0.1",
         "family": "gasnet3",
         "task": "a tiny scan for tests",
-        "classes": [one.name for one in FAMILIES],
+        "classes": [one.name for one in families],
         "inputs": [{"name": "spectrum", "shape": ["batch", N_CHANNELS, N_PIXELS]}],
         "outputs": outputs,
         "preprocessing": Preprocessing(n_pixels=N_PIXELS).to_dict(),
         "scan": {
-            "families": {one.name: family_block(one) for one in FAMILIES},
+            "families": {one.name: family_block(one) for one in families},
             "additive": 4,
             "multiplicative": 1,
             "temperature": 2.0,
@@ -68,9 +69,11 @@ def make_survey_card(**changes: Any) -> dict[str, Any]:
     return card | changes
 
 
-def write_survey_model(root: Path, folder: str = "gasnet3", **changes: Any) -> Path:
+def write_survey_model(
+    root: Path, folder: str = "gasnet3", families: Sequence[Family] = FAMILIES, **changes: Any
+) -> Path:
     """Write a model folder under `root`; its path."""
-    card = make_survey_card(**changes)
+    card = make_survey_card(families, **changes)
     metadata = {
         "name": card["name"],
         "version": card["version"],
@@ -84,7 +87,7 @@ def write_survey_model(root: Path, folder: str = "gasnet3", **changes: Any) -> P
         helper.make_node("MatMul", ["flat", "matrix"], ["coefficients"]),
     ]
     shapes: dict[str, list[Any]] = {"coefficients": ["batch", 5]}
-    for one in FAMILIES:
+    for one in families:
         name = f"{one.name}_eigenspectra"
         constants.append(numpy_helper.from_array(one.spectra.astype(np.float32), f"{name}_values"))
         nodes.append(helper.make_node("Identity", [f"{name}_values"], [name]))

@@ -59,8 +59,6 @@ COVERAGE = 0.9
 # The scan's pixels, in fine ones: the fit after it works on fine pixels. Smaller ones find no
 # other redshift (validation), and cost twice as much.
 BINNING = {"GALAXY": 2, "QSO": 4, "STAR": 2}
-# Coefficients may lie this many times further from zero than those of real spectra do.
-_BROADER = 4.0
 
 
 class Trial(NamedTuple):
@@ -109,12 +107,9 @@ def coefficients(
 def make_family(name: str, spectra: FloatArray, first: int, drawn: FloatArray) -> Family:
     """A family with the priors that coefficients (n, K) of real spectra give."""
     low, high = REDSHIFTS[name]
-    spread = np.sqrt((drawn**2).mean(axis=0))
-    # A floor for eigen-spectra that are hardly ever needed.
-    spread = np.maximum(spread, 0.1 * spread.max())
     return Family(
         name, spectra, first, min(low, -0.003) if name == "GALAXY" else low, high, RESOLUTION,
-        np.median(drawn, axis=0) + 1e-3, 1.0 / (_BROADER * spread) ** 2, BINNING[name],
+        np.median(drawn, axis=0) + 1e-3, drawn.T @ drawn / len(drawn), BINNING[name],
     )  # fmt: skip
 
 
@@ -279,7 +274,7 @@ def calibration_block(
             "resolution": one.resolution,
             "binning": one.binning,
             "typical": [round(float(x), 6) for x in one.typical],
-            "precision": [float(f"{x:.4g}") for x in one.precision],
+            "moments": [[float(f"{x:.5g}") for x in row] for row in one.moments],
             "error_scale": round(max(simulated[0], observed[0]), 3),
             "error_floor": float(f"{max(simulated[1], observed[1]):.3g}"),
         }

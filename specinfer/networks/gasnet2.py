@@ -34,10 +34,6 @@ class SubclassAnswer:
         Of the families, and of NO_SIGNAL.
     prediction_set : tuple of str
         Families that together hold the true one with the card's coverage.
-    subtype : str or None
-        The most probable subclass of the family; None for NO_SIGNAL.
-    subtype_probabilities : dict of str to float, or None
-        P(subclass | family).
     redshift, redshift_err : float or None
         Median of p(z | family), half its 68 % interval; None for NO_SIGNAL.
     redshift_interval : dict or None
@@ -45,9 +41,15 @@ class SubclassAnswer:
         The best pairs of family and mode of its p(z).
     flags : tuple of str
     embedding : ndarray, shape (E,), float32
+    novelty : float or None
+        Minus ln of the evidence for all classes together (Liu et al. 2020, NeurIPS 33, 21464).
+    class_probabilities : dict of str to float
+        Of every subclass, and of NO_SIGNAL, as the card names them.
     ln1z : ndarray, shape (NZ,)
     family_pdfs : dict of str to ndarray, shape (NZ,)
         p(z | family), a probability a bin.
+    still_families : tuple of str
+        Families whose redshift is always close to 0.
     wavelength : ndarray, shape (P,)
         The network's grid.
     prepared : Prepared
@@ -55,16 +57,17 @@ class SubclassAnswer:
 
     probabilities: dict[str, float]
     prediction_set: tuple[str, ...]
-    subtype: str | None
-    subtype_probabilities: dict[str, float] | None
     redshift: float | None
     redshift_err: float | None
     redshift_interval: Intervals | None
     candidates: tuple[Candidate, ...]
     flags: tuple[str, ...]
     embedding: NDArray[np.float32]
+    novelty: float
+    class_probabilities: dict[str, float]
     ln1z: FloatArray
     family_pdfs: dict[str, FloatArray]
+    still_families: tuple[str, ...]
     wavelength: FloatArray
     prepared: Prepared
 
@@ -77,6 +80,28 @@ class SubclassAnswer:
     def probability(self) -> float:
         """Probability of `class_name`."""
         return self.probabilities[self.class_name]
+
+    @property
+    def subtype(self) -> str | None:
+        """The most probable subclass of the family; None for NO_SIGNAL."""
+        of_class = self.subtype_probabilities
+        return max(of_class, key=of_class.__getitem__) if of_class else None
+
+    @property
+    def subtype_probabilities(self) -> dict[str, float] | None:
+        """P(subclass | family); None for NO_SIGNAL."""
+        return None if self.class_name == NO_SIGNAL else self.subtypes(self.class_name)
+
+    def subtypes(self, family: str) -> dict[str, float]:
+        """P(subclass | family)."""
+        start = f"{family} "
+        inside = {
+            name.removeprefix(start): p
+            for name, p in self.class_probabilities.items()
+            if name.startswith(start)
+        }
+        total = max(sum(inside.values()), 1e-300)
+        return {name: p / total for name, p in inside.items()}
 
     def to_dict(self, version: str) -> dict[str, Any]:
         """The answer for the ``models`` block of a result."""
@@ -91,6 +116,8 @@ class SubclassAnswer:
             "redshift": self.redshift,
             "redshift_err": self.redshift_err,
             "redshift_interval": self.redshift_interval,
+            "class_probabilities": self.class_probabilities,
+            "novelty": self.novelty,
             "flags": sorted(self.flags),
             "candidates": [
                 {"class": c.class_name, "redshift": c.redshift, "score": c.score}
@@ -114,6 +141,7 @@ class GasNet2:
         self.card = card
         self.config = Preprocessing.from_dict(card.preprocessing)
         self.ln1z = card.redshift_bins.centres
+        self.still = tuple(name for name, head in card.heads.items() if head.output is None)
 
     @cached_property
     def checked_session(self) -> Session:
@@ -206,32 +234,32 @@ class GasNet2:
         families = {name: float(p_class[list(card.columns(name))].sum()) for name in card.families}
         ranked = sorted(families, key=lambda name: -families[name])
         best = ranked[0]
-        subtypes = None
-        if best != NO_SIGNAL:
-            inside = p_class[list(card.columns(best))] / max(families[best], 1e-300)
-            names = card.subclasses(best)
-            subtypes = {name: float(p) for name, p in zip(names, inside, strict=True)}
         redshift, error, interval = self._redshift(best, pdfs, known)
+        novelty = -float(np.logaddexp.reduce(raw["class_logits"].astype(np.float64)))
         flags = {
             "LOW_SNR": not spectrum.snr >= card.low_snr,
             "LITTLE_COVERAGE": float(prepared.coverage) < card.min_coverage,
             "NO_SIGNAL": best == NO_SIGNAL,
+            "NOVEL": novelty > card.novelty_limit,
             "Z_GIVEN": known is not None,
         }
         kept = tuple(name for name in ranked if families[name] >= card.set_threshold)
         return SubclassAnswer(
             probabilities=families,
             prediction_set=kept or (best,),
-            subtype=max(subtypes, key=subtypes.__getitem__) if subtypes else None,
-            subtype_probabilities=subtypes,
             redshift=redshift,
             redshift_err=error,
             redshift_interval=interval,
             candidates=self._candidates(ranked, families, pdfs, known),
             flags=tuple(name for name, is_set in flags.items() if is_set),
             embedding=raw["embedding"],
+            novelty=novelty,
+            class_probabilities={
+                name: float(p) for name, p in zip(card.classes, p_class, strict=True)
+            },
             ln1z=self.ln1z,
             family_pdfs=pdfs,
+            still_families=self.still,
             wavelength=self.config.wavelength,
             prepared=prepared,
         )

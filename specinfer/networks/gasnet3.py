@@ -29,6 +29,7 @@ FloatArray = NDArray[np.float64]
 _COEFFICIENTS = "coefficients"
 # Below this degeneracy D the best redshift is not the only one.
 _D_LIMIT = 0.002
+_NO_EMBEDDING = np.zeros(0, np.float32)
 
 
 class GasNet3:
@@ -100,10 +101,14 @@ class GasNet3:
         known = list(redshifts) if redshifts is not None else [None] * len(spectra)
         _ = self.scanners
         embeddings = self._encode(spectra)
-        return [
-            self._answer(spectrum, redshift, embedding)
-            for spectrum, redshift, embedding in zip(spectra, known, embeddings, strict=True)
-        ]
+        answers: list[SurveyAnswer | ReadError] = []
+        for spectrum, redshift, embedding in zip(spectra, known, embeddings, strict=True):
+            made = self.search(spectrum, redshift)
+            if not isinstance(made, ReadError):
+                answers.append(self.answer(spectrum, *made, redshift, embedding))
+            else:
+                answers.append(made)
+        return answers
 
     def search(
         self,
@@ -164,13 +169,25 @@ class GasNet3:
             made += list(answers[_COEFFICIENTS])
         return made
 
-    def _answer(
-        self, spectrum: Spectrum, redshift: float | None, embedding: NDArray[np.float32]
-    ) -> SurveyAnswer | ReadError:
-        outcome = self.search(spectrum, redshift)
-        if isinstance(outcome, ReadError):
-            return outcome
-        data, found = outcome
+    def answer(
+        self,
+        spectrum: Spectrum,
+        data: Gridded,
+        found: Found,
+        redshift: float | None = None,
+        embedding: NDArray[np.float32] = _NO_EMBEDDING,
+    ) -> SurveyAnswer:
+        """What a scan means.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        data, found : Gridded, Found
+            Of `search`.
+        redshift : float, optional
+            The known one.
+        embedding : ndarray, shape (E,), optional
+        """
         best = found.fits[0]
         probabilities = self._probabilities(found)
         mask = zwarn.zwarning(found, data, self.limits, spectrum.resolution)
@@ -191,7 +208,7 @@ class GasNet3:
             subtype=None,
             subtype_probabilities=None,
             redshift=best.redshift if redshift is None else float(redshift),
-            redshift_err=self._error(best) if redshift is None else None,
+            redshift_err=self.error(best) if redshift is None else None,
             zwarning=mask,
             anomaly=anomaly,
             anomaly_reasons=reasons,
@@ -211,7 +228,8 @@ class GasNet3:
         weights /= weights.sum()
         return {name: float(w) for name, w in zip(chi2, weights, strict=True)}
 
-    def _error(self, best: Fit) -> float:
+    def error(self, best: Fit) -> float:
+        """The calibrated 1-sigma error of a fit's redshift."""
         block = next(one for one in self.card.families if one.name == best.family)
         floor = block.error_floor * (1.0 + best.redshift)
         return float(np.hypot(block.error_scale * best.redshift_err, floor))
@@ -249,7 +267,7 @@ def _family(block: FamilyBlock, spectra: NDArray[np.float32]) -> Family:
         block.redshift_max,
         block.resolution,
         np.array(block.typical),
-        np.array(block.precision),
+        np.array(block.moments),
         block.binning,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,14 @@ class SurveyAnswer:
         Coefficients of all eigen-spectra, as the encoders guess them.
     given : float or None
         The redshift, if it was given.
+    reliability : float or None
+        Probability that class and redshift are right, where a network was asked, too.
+    novelty : float or None
+        Of the network, where one was asked.
+    searched : {"everywhere", "windows"}
+        Where the scan looked.
+    parts : dict
+        The full answers of the models behind it, by name, for the ``models`` block.
     """
 
     probabilities: dict[str, float]
@@ -67,6 +76,10 @@ class SurveyAnswer:
     data: Gridded
     embedding: NDArray[np.float32]
     given: float | None
+    reliability: float | None = None
+    novelty: float | None = None
+    searched: str = "everywhere"
+    parts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def class_name(self) -> str:
@@ -101,6 +114,8 @@ class SurveyAnswer:
             "subtype_probabilities": self.subtype_probabilities,
             "redshift": self.redshift,
             "redshift_err": self.redshift_err,
+            "reliability": self.reliability,
+            "searched": self.searched,
             "delta_chi2": self.delta_chi2,
             "degeneracy": self.found.degeneracy if len(self.found.fits) > 1 else None,
             "reduced_chi2": self.reduced_chi2,

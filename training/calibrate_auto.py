@@ -1,0 +1,322 @@
+"""``python -m training.calibrate_auto``: how much network and scan are worth together.
+
+Fits the weights of `specinfer.zweigh` and the limits of the warnings on validation objects,
+simulated and real, and on noise, and writes the card of the combination.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from specinfer.errors import ReadError
+from specinfer.models import card_fingerprint, load_card
+from specinfer.networks import gasnet2, gasnet3
+from specinfer.networks.survey import SurveyCombination, opinion_of
+from specinfer.spectrum import Spectrum
+from specinfer.survey_card import FIT_CLUES, NONE_CLUES, CombinationCard, Weights, Windows
+from specinfer.zfind import Found
+from specinfer.zweigh import clues
+from training.archive.sdss import part_of, read_sdss
+from training.archive.subclasses import FAMILIES
+from training.card import commit
+from training.evaluate_survey import GOOD, Truth, real_spectra, simulated_spectra
+from training.export_eigen import CITATIONS, FLAGS
+from training.paths import ROOT, shared_data
+from training.simulate.survey import Donors, SurveyConditions, SurveySimulator
+from training.stream import CALIBRATION, step_rng
+from training.train_eigen import read_libraries
+
+app = typer.Typer(add_completion=False)
+FloatArray = NDArray[np.float64]
+COVERAGE = 0.9
+# Real spectra are few, and are what it is for: each counts as many simulated ones.
+REAL_WEIGHT = 8.0
+# Answers without a warning: how many may be off, and how much noise may pass.
+OUTLIER_RATE, NOISE_RATE, OUTLIER = 0.007, 0.003, 0.01
+WINDOWS = Windows(half_width=0.006, modes=3, least_family=0.002, least_mode=0.01, enough=0.97)
+_RIDGE = 1e-3
+
+
+class Case(NamedTuple):
+    """One search with what speaks for its fits, and which of them are right."""
+
+    fits: FloatArray
+    none: FloatArray
+    family: NDArray[np.intp]
+    right: NDArray[np.bool_]
+    dz: FloatArray
+    truth: str
+    weight: float
+    everywhere: bool
+
+
+def case_of(
+    combination: SurveyCombination,
+    spectrum: Spectrum,
+    proposal: gasnet2.SubclassAnswer,
+    truth: Truth,
+    weight: float,
+    everywhere: bool,
+) -> Case | None:
+    """The clues of a search; None where the network proposes nothing."""
+    windows = None if everywhere else combination.windows(proposal)
+    if windows is not None and not windows:
+        return None
+    made = combination.scan.search(spectrum, windows=windows)
+    if isinstance(made, ReadError):
+        return None
+    data, found = made
+    fits, none = clues(found, data, opinion_of(proposal), spectrum.snr)
+    right, dz = judged(found, truth)
+    family = np.array([list(FAMILIES).index(one.family) for one in found.fits])
+    return Case(fits, none, family, right, dz, truth[1], weight, everywhere)
+
+
+def judged(found: Found, truth: Truth) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Which fits have the right class and redshift, and how far off they are."""
+    _, family, redshift, _ = truth
+    if family not in FAMILIES:
+        return np.zeros(len(found.fits), dtype=np.bool_), np.full(len(found.fits), np.inf)
+    dz = np.array([(one.redshift - redshift) / (1.0 + redshift) for one in found.fits])
+    same = np.array([one.family == family for one in found.fits])
+    return same & (np.abs(dz) < GOOD[family]), dz
+
+
+def cases_of(
+    combination: SurveyCombination,
+    spectra: Sequence[Spectrum],
+    truths: Sequence[Truth],
+    weight: float,
+    words: str,
+) -> list[Case]:
+    """Both searches of every spectrum: everywhere, and in the network's windows."""
+    proposals = combination.network.predict(spectra)
+    made = []
+    for spectrum, truth, proposal in track(
+        list(zip(spectra, truths, proposals, strict=True)), description=words
+    ):
+        if isinstance(proposal, ReadError):
+            continue
+        for everywhere in (True, False):
+            one = case_of(combination, spectrum, proposal, truth, weight, everywhere)
+            if one is not None:
+                made.append(one)
+    return made
+
+
+def padded(cases: Sequence[Case]) -> tuple[torch.Tensor, ...]:
+    """Clues (n, k, 4), families, right ones, which exist, clues of none, and weights."""
+    most = max(len(one.fits) for one in cases)
+    fits = np.zeros((len(cases), most, len(FIT_CLUES)))
+    family = np.zeros((len(cases), most), dtype=np.int64)
+    right = np.zeros((len(cases), most), dtype=bool)
+    exists = np.zeros((len(cases), most), dtype=bool)
+    for row, one in enumerate(cases):
+        count = len(one.fits)
+        fits[row, :count], family[row, :count] = one.fits, one.family
+        right[row, :count], exists[row, :count] = one.right, True
+    none = np.stack([one.none for one in cases])
+    weight = np.array([one.weight for one in cases])
+    return tuple(torch.from_numpy(x) for x in (fits, family, right, exists, none, weight))
+
+
+def log_chances(
+    parameters: Sequence[torch.Tensor], tables: tuple[torch.Tensor, ...]
+) -> torch.Tensor:
+    """ln of the chances of the fits and, last, of none of them: (n, k + 1)."""
+    w_fit, w_none, bias = parameters
+    fits, family, _, exists, none, _ = tables
+    score = fits @ w_fit + bias[family]
+    score = torch.where(exists, score, torch.full_like(score, -1e9))
+    return torch.log_softmax(torch.cat([score, (none @ w_none)[:, None]], dim=1), dim=1)
+
+
+def loss(parameters: Sequence[torch.Tensor], tables: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Mean negative log-likelihood of what is right, with a small ridge."""
+    logs = log_chances(parameters, tables)
+    right, weight = tables[2], tables[5]
+    good = torch.cat([right, ~right.any(dim=1, keepdim=True)], dim=1)
+    likelihood = torch.logsumexp(torch.where(good, logs, torch.full_like(logs, -1e9)), dim=1)
+    ridge = _RIDGE * sum((x**2).sum() for x in parameters)
+    return -(weight * likelihood).sum() / weight.sum() + ridge
+
+
+def fit_weights(cases: Sequence[Case]) -> Weights:
+    """The weights of the largest likelihood."""
+    tables = padded(cases)
+    sizes = (len(FIT_CLUES), len(NONE_CLUES), len(FAMILIES))
+    parameters = [torch.zeros(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=400, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss(parameters, tables)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    w_fit, w_none, bias = ([round(float(x), 5) for x in p.detach()] for p in parameters)
+    return Weights(tuple(w_fit), tuple(w_none), dict(zip(FAMILIES, bias, strict=True)))
+
+
+class Outcome(NamedTuple):
+    """What a case comes to with some weights."""
+
+    reliability: float
+    right: bool
+    off: bool
+    source: bool
+
+
+def outcome(weights: Weights, one: Case) -> Outcome:
+    """The best fit of a case."""
+    score = one.fits @ np.array(weights.fit)
+    score = score + np.array(list(weights.bias.values()))[one.family]
+    every = np.append(score, one.none @ np.array(weights.none))
+    p = np.exp(every - every.max())
+    p /= p.sum()
+    best = int(p[:-1].argmax())
+    source = one.truth in FAMILIES
+    return Outcome(float(p[best]), bool(one.right[best]), bool(abs(one.dz[best]) > OUTLIER), source)
+
+
+def least_reliability(outcomes: Sequence[Outcome]) -> float:
+    """The least reliability at which few answers are off, and little noise passes."""
+    noise = np.sort([one.reliability for one in outcomes if not one.source])[::-1]
+    allowed = int(NOISE_RATE * len(noise))
+    least = float(noise[allowed]) + 1e-6 if len(noise) > allowed else 0.0
+    real = sorted((one for one in outcomes if one.source), key=lambda one: -one.reliability)
+    off = np.cumsum([one.off for one in real]) / np.arange(1, len(real) + 1)
+    good = np.flatnonzero(off <= OUTLIER_RATE)
+    last = real[int(good[-1])].reliability if good.size else 1.0
+    return round(max(least, last), 5)
+
+
+def provisional(network: Path, scan: Path, name: str, version: str) -> CombinationCard:
+    """A card without weights, to search with."""
+    members = [load_card(f"{one}/") for one in (network, scan)]
+    base = {
+        key: getattr(members[0], key)
+        for key in ("input_name", "preprocessing", "low_snr", "min_coverage", "embedding_size")
+    }
+    return CombinationCard(
+        **base, folder=network.parent / name, name=name, version=version, family="survey",
+        task="", classes=tuple(FAMILIES), output_names=(), sha256="", fingerprint="", raw={},
+        network=members[0], scan=members[1], windows=WINDOWS,
+        weights=Weights((0.0,) * len(FIT_CLUES), (0.0,) * len(NONE_CLUES), {}),
+        least_reliability=0.0, set_threshold=0.0, set_coverage=COVERAGE,
+    )  # fmt: skip
+
+
+def make_card(
+    draft: CombinationCard, weights: Weights, outcomes: Sequence[Outcome], counts: dict[str, int]
+) -> dict[str, Any]:
+    """The card of the combination, not evaluated yet."""
+    raw: dict[str, Any] = {
+        "schema": "specinfer.card/1",
+        "name": draft.name,
+        "version": draft.version,
+        "family": "survey",
+        "task": "class, subclass, redshift and best-fit model of a galaxy, quasar or star",
+        "classes": list(FAMILIES),
+        "members": {
+            role: {"name": card.name, "version": card.version, "sha256": card.sha256}
+            for role, card in (("network", draft.network), ("scan", draft.scan))
+        },
+        "combination": {
+            "windows": asdict(WINDOWS),
+            "weights": {
+                "fit": dict(zip(FIT_CLUES, weights.fit, strict=True)),
+                "none": dict(zip(NONE_CLUES, weights.none, strict=True)),
+                "bias": dict(weights.bias),
+            },
+            "least_reliability": least_reliability(outcomes),
+            "prediction_set": {"coverage": COVERAGE, "threshold": 0.1},
+        },
+        "flags": FLAGS,
+        "valid_range": draft.scan.raw["valid_range"],
+        "training": {
+            "fitted_on": counts,
+            "split": draft.scan.raw["training"]["split"],
+            "split_sha256": draft.scan.raw["training"]["split_sha256"],
+            "torch": torch.__version__,
+        },
+        "metrics": {},
+        "citations": list(CITATIONS),
+        "licence": "Apache-2.0",
+        "commit": commit(),
+    }
+    return raw | {"sha256": card_fingerprint(raw)}
+
+
+@app.command()
+def main(
+    network: Annotated[Path, typer.Option(help="Folder of the GaSNet-II.")] = ROOT
+    / "exported_models"
+    / "gasnet2",
+    scan: Annotated[Path, typer.Option(help="Folder of the GaSNet-III.")] = ROOT
+    / "exported_models"
+    / "gasnet3",
+    output: Annotated[Path, typer.Option(help="Folder of the combination.")] = ROOT
+    / "exported_models"
+    / "survey",
+    version: Annotated[str, typer.Option(help="Version of the combination.")] = "0.1.0",
+    count: Annotated[int, typer.Option(help="Simulated spectra.")] = 2400,
+    noise_count: Annotated[int, typer.Option(help="Spectra without a source.")] = 1200,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated spectra.")] = 7,
+) -> None:
+    """Fit the combination on validation objects, and write its card.
+
+    Example: python -m training.calibrate_auto
+    """
+    draft = provisional(network, scan, output.name, version)
+    combination = SurveyCombination(
+        gasnet2.load(draft.network, device="cpu"), gasnet3.load(draft.scan, device="cpu"), draft
+    )
+    data = shared_data()
+    donors = Donors(part_of(read_sdss(data), "train"))
+    conditions = SurveyConditions(no_signal_share=0.0)
+    simulator = SurveySimulator(read_libraries(), donors, "validation", conditions)
+    cases: list[Case] = []
+    for index, family in enumerate(FAMILIES):
+        batch = simulator.draw(count // len(FAMILIES), step_rng(seed, CALIBRATION, index), family)
+        words = f"{family.lower()} spectra"
+        cases += cases_of(combination, *simulated_spectra(batch, 0), 1.0, words)
+    batch = simulator.draw_noise(noise_count, step_rng(seed, CALIBRATION, 99))
+    cases += cases_of(combination, *simulated_spectra(batch, 0), 1.0, "noise")
+    for window in (None, (4500.0, 7500.0)):
+        pair = real_spectra("validation", data, window)
+        cases += cases_of(combination, *pair, REAL_WEIGHT, "real spectra")
+    weights = fit_weights(cases)
+    outcomes = [outcome(weights, one) for one in cases if one.everywhere]
+    counts = {"simulated": count, "noise": noise_count, "searches": len(cases)}
+    card = make_card(draft, weights, outcomes, counts)
+    output.mkdir(parents=True, exist_ok=True)
+    temporary = output / "card.json.tmp"
+    temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    temporary.replace(output / "card.json")
+    console = Console(stderr=True)
+    console.print(json.dumps(card["combination"]), highlight=False)
+    for everywhere in (True, False):
+        part = [(one, outcome(weights, one)) for one in cases if one.everywhere is everywhere]
+        good = [made.right for one, made in part if made.source]
+        enough = [made.reliability >= WINDOWS.enough for one, made in part if made.source]
+        console.print(
+            f"{'everywhere' if everywhere else 'windows'}: {np.mean(good):.4f} of {len(good)} "
+            f"right, {np.mean(enough):.3f} at least {WINDOWS.enough} likely"
+        )
+
+
+if __name__ == "__main__":
+    app()
