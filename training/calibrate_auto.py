@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from specinfer.errors import ReadError
-from specinfer.models import card_fingerprint, load_card
+from specinfer.models import load_card
 from specinfer.networks import gasnet2, gasnet3
 from specinfer.networks.survey import SurveyCombination, opinion_of
 from specinfer.spectrum import Spectrum
@@ -29,7 +29,7 @@ from specinfer.zfind import Found
 from specinfer.zweigh import clues
 from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import FAMILIES
-from training.card import commit
+from training.card import commit, write_card
 from training.evaluate_survey import GOOD, Truth, real_spectra, simulated_spectra
 from training.export_eigen import CITATIONS, FLAGS
 from training.paths import ROOT, shared_data
@@ -257,7 +257,7 @@ def make_card(
         "licence": "Apache-2.0",
         "commit": commit(),
     }
-    return raw | {"sha256": card_fingerprint(raw)}
+    return raw
 
 
 @app.command()
@@ -286,15 +286,15 @@ def main(
     )
     data = shared_data()
     donors = Donors(part_of(read_sdss(data), "train"))
-    conditions = SurveyConditions(no_signal_share=0.0)
+    conditions = SurveyConditions(no_signal_share=0.0, borrowed_snr=True)
     simulator = SurveySimulator(read_libraries(), donors, "validation", conditions)
     cases: list[Case] = []
     for index, family in enumerate(FAMILIES):
         batch = simulator.draw(count // len(FAMILIES), step_rng(seed, CALIBRATION, index), family)
         words = f"{family.lower()} spectra"
-        cases += cases_of(combination, *simulated_spectra(batch, 0), 1.0, words)
+        cases += cases_of(combination, *simulated_spectra(batch), 1.0, words)
     batch = simulator.draw_noise(noise_count, step_rng(seed, CALIBRATION, 99))
-    cases += cases_of(combination, *simulated_spectra(batch, 0), 1.0, "noise")
+    cases += cases_of(combination, *simulated_spectra(batch), 1.0, "noise")
     for window in (None, (4500.0, 7500.0)):
         pair = real_spectra("validation", data, window)
         cases += cases_of(combination, *pair, REAL_WEIGHT, "real spectra")
@@ -302,10 +302,7 @@ def main(
     outcomes = [outcome(weights, one) for one in cases if one.everywhere]
     counts = {"simulated": count, "noise": noise_count, "searches": len(cases)}
     card = make_card(draft, weights, outcomes, counts)
-    output.mkdir(parents=True, exist_ok=True)
-    temporary = output / "card.json.tmp"
-    temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    temporary.replace(output / "card.json")
+    write_card(output, card)
     console = Console(stderr=True)
     console.print(json.dumps(card["combination"]), highlight=False)
     for everywhere in (True, False):

@@ -30,9 +30,14 @@ def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None
     model : onnx.ModelProto, optional
         The network; default is the one that is already in the folder.
     """
+    card = {key: value for key, value in card.items() if key != "sha256"}
+    folder.mkdir(parents=True, exist_ok=True)
+    if card["family"] == "survey":
+        # A combination has no graph: its hash is that of the card itself.
+        _write_json(folder / "card.json", card | {"sha256": card_fingerprint(card)})
+        return
     if model is None:
         model = onnx.load(folder / "model.onnx")
-    card = {key: value for key, value in card.items() if key != "sha256"}
     onnx.helper.set_model_props(
         model,
         {
@@ -43,9 +48,8 @@ def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None
     )
     content = model.SerializeToString(deterministic=True)
     card["sha256"] = hashlib.sha256(content).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / "model.onnx", content)
-    _replace(folder / "card.json", (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+    _write_json(folder / "card.json", card)
 
 
 def publish(made: Path, folder: Path) -> None:
@@ -81,6 +85,10 @@ def commit() -> str:
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _write_json(path: Path, card: dict[str, Any]) -> None:
+    _replace(path, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -22,11 +22,13 @@ from specinfer.classifier import Classifier
 from specinfer.errors import ReadError
 from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
+from training.archive.rest import RestLibrary
 from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.split import PARTS
-from training.archive.subclasses import FAMILIES
+from training.archive.subclasses import FAMILIES, PUBLISHED, SUBCLASSES
 from training.card import commit, read_card, write_card
-from training.evaluation.intervals import Figure, Resampler
+from training.evaluation.intervals import Figure, Resampler, divide
+from training.evaluation.pictures import confusion_figure
 from training.evaluation.survey_readme import write_survey_readme
 from training.paths import shared_data
 from training.simulate.survey import (
@@ -105,7 +107,7 @@ def as_spectrum(one: SdssSpectrum, window: tuple[float, float] | None) -> Spectr
         return None
 
 
-def simulated_spectra(batch: SurveyBatch, first: int) -> tuple[list[Spectrum], list[Truth]]:
+def simulated_spectra(batch: SurveyBatch) -> tuple[list[Spectrum], list[Truth]]:
     """Simulated spectra as the runtime takes them."""
     names = [*FAMILIES, "NO_SIGNAL"]
     spectra, truths = [], []
@@ -119,7 +121,7 @@ def simulated_spectra(batch: SurveyBatch, first: int) -> tuple[list[Spectrum], l
             continue
         spectra.append(one)
         family = names[batch.family[i]]
-        truths.append((f"{first + i}", family, float(batch.redshift[i]), float(batch.snr[i])))
+        truths.append((str(batch.object[i]), family, float(batch.redshift[i]), float(batch.snr[i])))
     return spectra, truths
 
 
@@ -234,23 +236,89 @@ def evaluate(
         made[key] = figures(columns(classify(classifier, *real_spectra(part, data, window))))
     libraries = read_libraries()
     donors = Donors(part_of(read_sdss(data), "train"))
-    simulator = SurveySimulator(libraries, donors, part, SurveyConditions(no_signal_share=0.0))
+    conditions = SurveyConditions(no_signal_share=0.0, borrowed_snr=True)
+    simulator = SurveySimulator(libraries, donors, part, conditions)
     purpose = TEST if part == "test" else VALIDATION
     rows: list[Row] = []
     for index, family in enumerate(FAMILIES):
         batch = simulator.draw(count // len(FAMILIES), step_rng(seed, purpose, index), family)
-        rows += classify(classifier, *simulated_spectra(batch, index * count))
+        rows += classify(classifier, *simulated_spectra(batch))
     table = columns(rows)
     made["simulated"] = figures(table) | {"breakdown": breakdown(table)}
     batch = simulator.draw_noise(noise_count, step_rng(seed, purpose, 99))
-    noise = classify(classifier, *simulated_spectra(batch, 0))
+    noise = classify(classifier, *simulated_spectra(batch))
     flagged = np.array([bool(row.answer.zwarning) for row in noise])
     draws = Resampler(np.arange(len(noise)).astype(str))
     made["noise"] = {
         "n_spectra": len(noise),
         "unflagged": draws.rate(~flagged, np.ones(len(noise), dtype=np.bool_)),
     }
+    if all(row.answer.subtype_probabilities for row in rows[:1]):
+        made["subclasses"] = subclass_figures(classifier, libraries, donors, part, count, seed)
     return made
+
+
+def subclass_figures(
+    classifier: Classifier,
+    libraries: dict[str, RestLibrary],
+    donors: Donors,
+    part: str,
+    count: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The published thirteen classes on SDSS-like spectra, as many of each.
+
+    At the objects' own redshifts and signal-to-noise ratios, nothing cut away. The classes
+    that were not published are no answer here; with them, `all_classes`.
+    """
+    conditions = SurveyConditions(
+        natural_share=1.0, borrowed_snr=True, no_signal_share=0.0, cut_share=0.0
+    )
+    simulator = SurveySimulator(libraries, donors, part, conditions)
+    purpose = TEST if part == "test" else VALIDATION
+    batch = simulator.draw(count, step_rng(seed, purpose, 50))
+    known = batch.subclass >= 0
+    names = np.array(SUBCLASSES)[batch.subclass]
+    spectra, truths = simulated_spectra(batch)
+    if len(spectra) != len(names):
+        raise SystemExit("a simulated spectrum cannot be used: the seed draws an empty one")
+    answers = list(classifier.classify_many(spectra, batch_size=_CHUNK))
+    p = np.array([[subclass_probability(a, name) for name in SUBCLASSES[:-1]] for a in answers])
+    draws = Resampler(np.array([truth[0] for truth in truths]))
+    every = np.array(SUBCLASSES[:-1])[p.argmax(axis=1)]
+    published = [name for name in SUBCLASSES if name in PUBLISHED]
+    columns_of = [SUBCLASSES.index(name) for name in published]
+    guess = np.array(published)[p[:, columns_of].argmax(axis=1)]
+    use = known & np.isin(names, published)
+    table = [[int((use & (names == a) & (guess == b)).sum()) for b in published] for a in published]
+    recalls = {name: draws.rate(guess == names, use & (names == name)) for name in published}
+    indicator = np.stack(
+        [x for name in published for x in _pair(use & (names == name), guess == names)], axis=1
+    )
+
+    def mean_recall(sums: FloatArray) -> FloatArray:
+        return np.asarray(divide(sums[:, 1::2], sums[:, ::2]).mean(axis=1))
+
+    return {
+        "n_spectra": int(use.sum()),
+        "n_objects": draws.objects_in(use),
+        "classes": [PUBLISHED[name] for name in published],
+        "average_accuracy": draws.of_sums(mean_recall, indicator),
+        "recall": {PUBLISHED[name]: value for name, value in recalls.items()},
+        "confusion": table,
+        "all_classes": draws.rate(every == names, known),
+    }
+
+
+def _pair(mine: NDArray[np.bool_], right: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    return mine.astype(np.float64), (mine & right).astype(np.float64)
+
+
+def subclass_probability(answer: Classification, name: str) -> float:
+    """P(family and subclass) as the network of a result says."""
+    blocks = (answer.models or {}).values()
+    block = next(one for one in blocks if "class_probabilities" in one)
+    return float(block["class_probabilities"][name])
 
 
 def words(made: dict[str, Any]) -> Iterable[str]:
@@ -266,6 +334,19 @@ def words(made: dict[str, Any]) -> Iterable[str]:
             if family in block:
                 yield f"  {family}: {json.dumps(block[family])}"
     yield f"noise: {made['noise']}"
+    if "subclasses" in made:
+        block = made["subclasses"]
+        yield f"subclasses: average {block['average_accuracy']}, all {block['all_classes']}"
+        yield f"  {json.dumps(block['recall'])}"
+
+
+def write_confusion(folder: Path, part: str, block: dict[str, Any]) -> None:
+    """Draw the confusion matrix of the published classes."""
+    objects = f"{block['n_spectra']:,} simulated SDSS-like spectra of {part} objects"
+    figure = confusion_figure(block["confusion"], block["classes"], block["classes"], objects)
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    figure.savefig(pictures / f"{part}-confusion.png", dpi=110)
 
 
 @app.command()
@@ -291,6 +372,8 @@ def main(
     if write:
         card = read_card(folder)
         card["metrics"] = {**card.get("metrics", {}), part: made | {"count": count, "seed": seed}}
+        if "subclasses" in made:
+            write_confusion(folder, part, made["subclasses"])
         write_card(folder, card)
         write_survey_readme(folder)
 

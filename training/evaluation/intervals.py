@@ -115,11 +115,16 @@ class Resampler:
         if not self.count or not np.isfinite(scores[0]):
             # None, not NaN: the card is JSON.
             return None
-        value = round(float(scores[0]), _DIGITS)
+        value = _rounded(scores[0])
         if self.objects_in(use) < 2:
             return [value, None, None]
         low, high = np.nanpercentile(scores[1:], [2.5, 97.5])
-        return [value, round(float(low), _DIGITS), round(float(high), _DIGITS)]
+        return [value, _rounded(low), _rounded(high)]
+
+
+def _rounded(value: float) -> float:
+    """Five decimals, of small numbers three digits."""
+    return float(f"{value:.3g}") if abs(value) < 1e-3 else round(float(value), _DIGITS)
 
 
 def divide(top: FloatArray, bottom: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,18 +87,34 @@ def _subject(metrics: dict[str, Any]) -> str:
 
 
 def _confusion(metrics: dict[str, Any]) -> Figure:
-    table = np.array(metrics["sedm_confusion"])
-    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure = _figure(8.2, 7.0)
-    axes: Axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
     classes = metrics["sedm_by_class"]
     names = [
         f"{name} ({classes[name]['n_objects']})" if name in classes else f"{name} (0)"
         for name in CLASSES
     ]
-    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(CLASSES)), names)
+    return confusion_figure(metrics["sedm_confusion"], CLASSES, names, _subject(metrics))
+
+
+def confusion_figure(
+    counts: Sequence[Sequence[int]], classes: Sequence[str], rows: Sequence[str], subject: str
+) -> Figure:
+    """A confusion matrix: a row a true class, with its counts.
+
+    Parameters
+    ----------
+    counts : sequence of sequence of int
+    classes, rows : sequence of str
+        Names of the answered and of the true classes.
+    subject : str
+        Of what.
+    """
+    table = np.array(counts)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    figure = _figure(8.2, 7.0)
+    axes: Axes = figure.subplots()
+    image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), rows)
     for i, row in enumerate(table):
         for j, count in enumerate(row):
             if count:
@@ -106,7 +122,7 @@ def _confusion(metrics: dict[str, Any]) -> Figure:
                 axes.text(j, i, f"{count}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_xlabel("answered class")
     axes.set_ylabel("true class (objects)")
-    axes.set_title(f"{_subject(metrics)}: counts, coloured by share of the row", fontsize=9)
+    axes.set_title(f"{subject}: counts, coloured by share of the row", fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
     return figure
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from training.archive.split import PARTS
 from training.archive.subclasses import FAMILIES
 from training.card import read_card
 
@@ -30,13 +31,24 @@ def write_survey_readme(folder: Path) -> None:
 
 def lines(card: dict[str, Any]) -> Iterable[str]:
     """The README, line by line."""
-    training = card["training"]
     yield f"# {card['name']} {card['version']}"
     yield ""
     yield f"{card['task'][0].upper()}{card['task'][1:]}. Licence: {card['licence']}."
     yield ""
     yield "## What is in it"
     yield ""
+    yield from {"gasnet3": _scan, "gasnet2": _network, "survey": _combination}[card["family"]](card)
+    for part, made in card.get("metrics", {}).items():
+        yield from _part(card["name"], part, made)
+    yield ""
+    yield "## Data and citations"
+    yield ""
+    for citation in card["citations"]:
+        yield f"- {citation}"
+
+
+def _scan(card: dict[str, Any]) -> Iterable[str]:
+    training = card["training"]
     yield "| family | eigen-spectra | redshifts | rows trained on |"
     yield "| --- | ---: | --- | ---: |"
     for name, block in card["scan"]["families"].items():
@@ -45,17 +57,46 @@ def lines(card: dict[str, Any]) -> Iterable[str]:
             f"{block['redshift_max']} | {training['rows']['train'][name]} |"
         )
     yield ""
+    yield _trained(training)
+
+
+def _network(card: dict[str, Any]) -> Iterable[str]:
+    training = card["training"]
+    names = ", ".join(card["classes"])
+    yield f"One network for {len(card['classes'])} classes ({names}) and p(z | family)."
+    yield ""
+    yield "| family | rows trained on | of validation | of test |"
+    yield "| --- | ---: | ---: | ---: |"
+    for name in FAMILIES:
+        counts = " | ".join(str(training["rows"][part][name]) for part in PARTS)
+        yield f"| {name} | {counts} |"
+    yield ""
+    yield _trained(training)
+
+
+def _combination(card: dict[str, Any]) -> Iterable[str]:
+    members = " and ".join(f"{one['name']} {one['version']}" for one in card["members"].values())
+    block = card["combination"]
+    fitted = card["training"]["fitted_on"]
     yield (
+        f"{members}: the network proposes families and windows of redshift, the scan decides; a "
+        f"conditional logit with {sum(len(x) for x in block['weights'].values())} weights says "
+        "how likely class and redshift are both right (`reliability`)."
+    )
+    yield ""
+    yield (
+        f"Fitted by `python -m training.calibrate_auto` on {fitted['searches']} searches of "
+        f"validation objects ({fitted['simulated']} simulated spectra, {fitted['noise']} of "
+        "nothing, and the real ones of validation, whole and with 4500-7500 A alone). Answers "
+        f"less likely than {block['least_reliability']} carry UNRELIABLE."
+    )
+
+
+def _trained(training: dict[str, Any]) -> str:
+    return (
         f"Trained in {training['seconds']} s by `{training['recipe']}`; the real spectra are "
         f"split by object in `{training['split']}` (sha256 {training['split_sha256'][:16]})."
     )
-    for part, made in card.get("metrics", {}).items():
-        yield from _part(card["name"], part, made)
-    yield ""
-    yield "## Data and citations"
-    yield ""
-    for citation in card["citations"]:
-        yield f"- {citation}"
 
 
 def _part(name: str, part: str, made: dict[str, Any]) -> Iterable[str]:
@@ -83,6 +124,8 @@ def _part(name: str, part: str, made: dict[str, Any]) -> Iterable[str]:
         "for stars. Robust pull: 1.4826 times the median of |dz| over its stated error."
     )
     noise = made["noise"]
+    if "subclasses" in made:
+        yield from _subclasses(made["subclasses"], part)
     yield ""
     yield (
         f"Of {noise['n_spectra']} spectra without a source, {_percent(noise['unflagged'])} pass "
@@ -100,6 +143,24 @@ def _part(name: str, part: str, made: dict[str, Any]) -> Iterable[str]:
             f"{_cell(line['class_accuracy'])} | {_cell(line['good_redshift'])} | "
             f"{_cell(line['unflagged'])} |"
         )
+
+
+def _subclasses(block: dict[str, Any], part: str) -> Iterable[str]:
+    value, low, high = block["average_accuracy"]
+    yield ""
+    yield (
+        f"The thirteen classes of GaSNet-II (arXiv:2311.04146) on {block['n_spectra']} simulated "
+        f"spectra of {block['n_objects']} objects at their own redshift and signal-to-noise "
+        f"ratio: average recall {value:.3f} ({low:.3f}-{high:.3f}); of all classes that are ours "
+        f"{_cell(block['all_classes'])} are right."
+    )
+    yield ""
+    yield f"![confusion matrix](pictures/{part}-confusion.png)"
+    yield ""
+    yield "| class | recall |"
+    yield "| --- | ---: |"
+    for name, figure in block["recall"].items():
+        yield f"| {name} | {_cell(figure)} |"
 
 
 def _row(what: str, family: str, block: dict[str, Any]) -> str:

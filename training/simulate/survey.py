@@ -55,6 +55,9 @@ class SurveyConditions:
         others have redshifts flat in ln(1+z) and ratios flat in their logarithm.
     snr : (float, float)
         Range of those, median over pixels.
+    borrowed_snr : bool
+        Whether templates, which have no ratio of their own, take that of a random real galaxy
+        or quasar; if not they have one of that range.
     no_signal_share : float
         Share of spectra without a source.
     cut_share : float
@@ -77,6 +80,7 @@ class SurveyConditions:
 
     natural_share: float = 0.5
     snr: tuple[float, float] = (0.7, 40.0)
+    borrowed_snr: bool = False
     no_signal_share: float = 0.03
     cut_share: float = 0.15
     cut_range: tuple[float, float] = (0.35, 0.8)
@@ -104,6 +108,8 @@ class SurveyBatch:
         redshift is NaN without a signal.
     shape : ndarray
         The noiseless flux.
+    object : ndarray of str
+        What it was made from; those without a source have a name each.
     """
 
     flux: FloatArray
@@ -113,6 +119,7 @@ class SurveyBatch:
     redshift: NDArray[np.float64]
     snr: NDArray[np.float64]
     shape: FloatArray
+    object: NDArray[np.str_]
 
 
 class Donors:
@@ -167,6 +174,8 @@ class SurveySimulator:
         self.donors = donors
         self.conditions = conditions or SurveyConditions()
         self.rows = {name: library.part(part) for name, library in libraries.items()}
+        known = np.concatenate([one.snr[self.rows[name]] for name, one in libraries.items()])
+        self.ratios = known[np.isfinite(known)]
 
     def draw(
         self,
@@ -197,6 +206,7 @@ class SurveySimulator:
         valid = np.ones((size, COUNT), dtype=bool)
         z = np.full(size, np.nan)
         snr = np.exp(rng.uniform(*np.log(c.snr), size))
+        name_of = np.array([f"none-{i}" for i in range(size)], dtype="<U48")
         subclass = np.full(size, SUBCLASSES.index(NO_SIGNAL))
         kind = np.full(size, len(FAMILIES))
         for index, name in enumerate(FAMILIES):
@@ -212,19 +222,23 @@ class SurveySimulator:
                 moved = ~own
                 rows[moved] = self._stand_ins(name, rows[moved], z[mine[moved]], rng)
             kind[mine] = index
+            name_of[mine] = library.object[rows]
             first = SUBCLASSES.index(f"{name} {FAMILIES[name][0]}")
             label = library.subclass[rows]
             # Broad and plain quasars differ by what could be seen at their own redshift.
             known = (label >= 0) & (own | ~((name == "QSO") & (label < 2)))
             subclass[mine] = np.where(known, first + label, -1)
-            use = own & np.isfinite(library.snr[rows])
-            snr[mine[use]] = np.maximum(library.snr[rows[use]], 0.3) * np.exp(
+            ratio = library.snr[rows]
+            if c.borrowed_snr:
+                ratio = np.where(np.isfinite(ratio), ratio, rng.choice(self.ratios, rows.size))
+            use = own & np.isfinite(ratio)
+            snr[mine[use]] = np.maximum(ratio[use], 0.3) * np.exp(
                 rng.normal(0.0, 0.1, int(use.sum()))
             )
             flux[mine], valid[mine] = shift_rows(library, rows, z[mine])
         flux *= _extinction(rng.exponential(c.reddening, size))
         flux *= _ripple(c.ripple, size, rng)
-        return self._observe(flux, valid, subclass, kind, z, snr, rng)
+        return self._observe(flux, valid, subclass, kind, z, snr, name_of, rng)
 
     def draw_noise(self, size: int, rng: np.random.Generator) -> SurveyBatch:
         """Spectra without a source: noise, sky, spikes and gaps alone.
@@ -243,7 +257,8 @@ class SurveySimulator:
         label = np.full(size, SUBCLASSES.index(NO_SIGNAL))
         kind = np.full(size, len(FAMILIES))
         valid = np.ones((size, COUNT), dtype=bool)
-        return self._observe(empty, valid, label, kind, nothing, np.ones(size), rng)
+        names = np.array([f"none-{i}" for i in range(size)])
+        return self._observe(empty, valid, label, kind, nothing, np.ones(size), names, rng)
 
     def _observe(
         self,
@@ -253,6 +268,7 @@ class SurveySimulator:
         kind: NDArray[np.int64],
         z: NDArray[np.float64],
         snr: NDArray[np.float64],
+        names: NDArray[np.str_],
         rng: np.random.Generator,
     ) -> SurveyBatch:
         """Noise, sky, telluric bands, spikes, gaps and the range of an instrument."""
@@ -287,7 +303,7 @@ class SurveySimulator:
         with np.errstate(divide="ignore"):
             ivar = np.where(good, 1.0 / (sigma * stated) ** 2, 0.0).astype(np.float32)
         return SurveyBatch(
-            np.where(good, flux, 0.0).astype(np.float32), ivar, subclass, kind, z, snr, shape
+            np.where(good, flux, 0.0).astype(np.float32), ivar, subclass, kind, z, snr, shape, names
         )
 
     def _windows(self, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
