@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.zfit import ITERATIONS, Fit, fit
+from specinfer.zfit import Fit, fit
 from specinfer.zgrid import Gridded
 from specinfer.zscan import Curve, Scanner, null_fit
 
@@ -19,6 +19,8 @@ SEPARATION = 1000.0 / 299792.458
 N_BEST = 3
 # Minima of a family that are fitted, at most.
 _MOST = 3
+# Steps of the fits of the best minima on the spectrum's own pixels.
+_ITERATIONS = (4, 2)
 
 
 class Found(NamedTuple):
@@ -134,16 +136,30 @@ def find(
     for one in rough[count:]:
         if one[2] not in [other[2] for other in kept]:
             kept.append(one)
-    # The best two to the end, the others as far as is needed to know that they are worse.
-    fits = [
-        fit(scanner, data, one.redshift, resolution, ITERATIONS if place < 2 else 1)
-        for place, (_, one, scanner) in enumerate(kept)
-    ]
+    # The best to the end, the second nearly, of the others it is enough that they are worse.
+    fits = []
+    for place, (chi2, one, scanner) in enumerate(kept):
+        if place < len(_ITERATIONS):
+            among = one.coefficients > 0
+            times = _ITERATIONS[place]
+            fits.append(fit(scanner, data, one.redshift, resolution, times, among))
+        else:
+            fits.append(_on_fine_pixels(one, chi2, scanner, data))
     fits.sort(key=lambda one: one.chi2)
     basis = searches[0].scanner.polynomials(data.flux.size)[0]
     null = null_fit(basis, data.weight, data.flux)
     null_chi2 = float((data.weight * (data.flux - null) ** 2).sum())
     return Found(tuple(fits), null, null_chi2, curves)
+
+
+def _on_fine_pixels(one: Fit, chi2: float, scanner: Scanner, data: Gridded) -> Fit:
+    """A fit on the pixels of a scan as one on those of the spectrum."""
+    factor = max(1, scanner.family.binning // data.binning)
+    before = data.first % factor
+    parts = (one.model, one.continuum)
+    model, continuum = (np.repeat(x, factor)[before : before + data.flux.size] for x in parts)
+    n_pixels = int((data.weight > 0).sum())
+    return one._replace(chi2=chi2, n_pixels=n_pixels, model=model, continuum=continuum)
 
 
 def _joined(before: Curve | None, new: Curve) -> Curve:

@@ -60,6 +60,7 @@ def fit(
     redshift: float,
     resolution: float | None = None,
     iterations: int = ITERATIONS,
+    among: NDArray[np.bool_] | None = None,
 ) -> Fit:
     """Fit a family around a redshift: all coefficients, and the redshift itself.
 
@@ -76,6 +77,8 @@ def fit(
         As for `Scanner.scan`.
     iterations : int
         Solutions at most; with 1 the redshift is as given.
+    among : ndarray of bool, shape (K,), optional
+        The eigen-spectra that may take part, such as those of a rougher fit.
 
     Returns
     -------
@@ -86,7 +89,9 @@ def fit(
     start = float(np.log1p(redshift)) / width
     ends = np.log1p([family.redshift_min, family.redshift_max]) / width
     low, high = max(start - _REACH, ends[0]), min(start + _REACH, ends[1])
-    solver = _Solver(scanner, data, resolution)
+    if among is None or not among.any():
+        among = np.ones(len(family.spectra), dtype=bool)
+    solver = _Solver(scanner, data, resolution, among)
     position = start
     best = solver.at(position)
     for _ in range(iterations - 1):
@@ -101,6 +106,8 @@ def fit(
         best = made
     found = float(np.expm1(best.position * width))
     n_j = scanner.additive
+    coefficients = np.zeros(among.size)
+    coefficients[among] = best.weights[solver.k]
     return Fit(
         family.name,
         found,
@@ -108,7 +115,7 @@ def fit(
         bool(np.abs(best.position - ends).min() < 1.0),
         best.chi2,
         int((data.weight > 0).sum()),
-        best.weights[n_j : n_j + len(family.spectra)],
+        coefficients,
         best.model,
         best.weights[:n_j] @ solver.basis,
     )
@@ -126,17 +133,26 @@ class _Solution(NamedTuple):
 class _Solver:
     """Solves for the linear unknowns at one position after the other."""
 
-    def __init__(self, scanner: Scanner, data: Gridded, resolution: float | None) -> None:
-        self.first, self.spectra = scanner.templates(data.binning, resolution)
+    def __init__(
+        self,
+        scanner: Scanner,
+        data: Gridded,
+        resolution: float | None,
+        among: NDArray[np.bool_],
+    ) -> None:
+        self.first, spectra = scanner.templates(data.binning, resolution)
         self.basis, self.times = scanner.polynomials(data.flux.size)
         self.data = data
         self.root = np.sqrt(data.weight)
         self.target = self.root * data.flux
-        n_j, n_k = len(self.basis), len(self.spectra)
-        self.typical = scanner.family.typical
+        # The typical spectrum is one more row: it is moved with the others.
+        self.spectra = np.concatenate([spectra[among], scanner.typical(data.binning, resolution)])
+        n_j, n_k = len(self.basis), int(among.sum())
         self.k = slice(n_j, n_j + n_k)
         self.m = slice(n_j + n_k, n_j + n_k + len(self.times))
-        self.penalty = scanner.penalty
+        every = np.ones(len(scanner.penalty), dtype=bool)
+        every[n_j : n_j + among.size] = among
+        self.penalty = scanner.penalty[np.ix_(every, every)]
         self.free = np.ones(len(self.penalty), dtype=bool)
         self.free[self.k] = False
         self.design = np.empty((len(self.penalty), data.flux.size))
@@ -148,16 +164,18 @@ class _Solver:
     def at(self, position: float) -> _Solution:
         design, weighted = self.design, self.weighted
         n_j = self.k.start
-        design[self.k] = self._shifted(self.spectra, position, slopes=False)
-        np.multiply(self.times, self.typical @ design[self.k], out=design[self.m])
+        near, low, part = self._cut(position)
+        moved = self._moved(near, low, part, slopes=False)
+        design[self.k] = moved[:-1]
+        np.multiply(self.times, moved[-1], out=design[self.m])
         np.multiply(design[n_j:], self.root, out=weighted[n_j:])
         normal, right = weighted @ weighted.T, weighted @ self.target
         weights = _bounded(normal + self.penalty, right, self.free, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         # The model's slope, less what the linear unknowns can do about it.
-        pair = np.stack([weights[self.k], self.typical]) @ self.spectra
-        rise = self._shifted(pair, position, slopes=True)
+        pair = np.stack([np.append(weights[self.k], 0.0), _last(len(near))]) @ near
+        rise = self._moved(pair, low, part, slopes=True)
         slope = (rise[0] + (weights[self.m] @ self.times) * rise[1]) * self.root
         rows = np.flatnonzero(self.active)
         small = (normal + self.penalty)[np.ix_(rows, rows)] + 1e-9 * np.eye(rows.size)
@@ -172,24 +190,39 @@ class _Solver:
             weights @ design,
         )
 
-    def _shifted(self, spectra: FloatArray, position: float, *, slopes: bool) -> FloatArray:
-        """Spectra at the data's pixels less a shift, or their derivative in that shift.
-
-        Lagrange interpolation; 0 beyond the ends of the spectra.
+    def _cut(self, position: float) -> tuple[FloatArray, int, float]:
+        """The part of the spectra under the data, the first pixel it reaches, and the rest
+        of a pixel that it is to be moved by.
         """
         place = self.data.first + self.data.offset - self.first - position
         whole = int(np.floor(place))
-        weights = _lagrange(place - whole, slopes=slopes)
-        count = self.data.flux.size
+        count, length = self.data.flux.size, self.spectra.shape[1]
         low = max(0, -whole - int(_NODES[0]))
-        high = min(count, spectra.shape[1] - whole - int(_NODES[-1]))
-        made = np.zeros((len(spectra), count))
-        if high > low:
-            part = made[:, low:high]
-            for node, weight in zip(_NODES, weights, strict=True):
-                begin = whole + low + int(node)
-                part += weight * spectra[:, begin : begin + high - low]
+        high = min(count, length - whole - int(_NODES[-1]))
+        begin = whole + low + int(_NODES[0])
+        stop = whole + high + int(_NODES[-1])
+        near = self.spectra[:, begin:stop] if high > low else self.spectra[:, :0]
+        return near, low, place - whole
+
+    def _moved(self, near: FloatArray, low: int, part: float, *, slopes: bool) -> FloatArray:
+        """Spectra at the data's pixels, or their derivative in the shift.
+
+        Lagrange interpolation; 0 beyond the ends of the spectra.
+        """
+        made = np.zeros((len(near), self.data.flux.size))
+        count = near.shape[1] - (_NODES.size - 1)
+        if count > 0:
+            into = made[:, low : low + count]
+            for start, weight in enumerate(_lagrange(part, slopes=slopes)):
+                into += weight * near[:, start : start + count]
         return made
+
+
+def _last(count: int) -> FloatArray:
+    """A row that takes the last of `count` rows."""
+    row = np.zeros(count)
+    row[-1] = 1.0
+    return row
 
 
 def _lagrange(x: float, *, slopes: bool) -> FloatArray:

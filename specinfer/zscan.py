@@ -119,11 +119,16 @@ class Scanner:
         self.multiplicative = multiplicative
         # Methods of one scanner: the caches go when it goes.
         self._templates = lru_cache(maxsize=16)(self._make_templates)
+        self._typical = lru_cache(maxsize=16)(self._make_typical)
         self._tables = lru_cache(maxsize=16)(self._make_tables)
 
     def templates(self, binning: int, resolution: float | None) -> tuple[int, FloatArray]:
         """The eigen-spectra in pixels of a binning, at a resolution: first pixel and (K, n)."""
         return self._templates(binning, _rounded(resolution))
+
+    def typical(self, binning: int, resolution: float | None) -> FloatArray:
+        """The typical spectrum on the pixels of `templates`, shape (1, n)."""
+        return self._typical(binning, _rounded(resolution))
 
     def polynomials(self, count: int) -> tuple[FloatArray, FloatArray]:
         """The additive terms over `count` pixels, and the factors of the multiplicative ones."""
@@ -242,6 +247,9 @@ class Scanner:
         count = (spectra.shape[1] - skip) // binning
         cut = spectra[:, skip : skip + count * binning]
         return (family.first + skip) // binning, cut.reshape(len(spectra), count, binning).mean(-1)
+
+    def _make_typical(self, binning: int, resolution: float | None) -> FloatArray:
+        return self.family.typical[None] @ self.templates(binning, resolution)[1]
 
     def _make_tables(
         self, start: int, size: int, binning: int, resolution: float | None, low: int, high: int

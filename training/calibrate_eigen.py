@@ -34,6 +34,7 @@ from training.simulate.survey import (
     WAVELENGTH,
     Donors,
     SurveyBatch,
+    SurveyConditions,
     SurveySimulator,
 )
 from training.stream import CALIBRATION, step_rng
@@ -231,7 +232,8 @@ def main(
         for name in recipe.network.n_spectra
     ]
     scanners = [Scanner(one, ADDITIVE, MULTIPLICATIVE) for one in families]
-    validation = SurveySimulator(libraries, donors, "validation", recipe.conditions)
+    conditions = SurveyConditions(no_signal_share=0.0, borrowed_snr=True)
+    validation = SurveySimulator(libraries, donors, "validation", conditions)
     each = count // len(families)
     trials: list[Trial] = []
     for index, one in enumerate(families):
