@@ -17,6 +17,9 @@ STEP = 1e-4
 LN_STEP = STEP * np.log(10.0)
 # Spectra that come in larger pixels are scanned in larger ones.
 BINNINGS = (16, 8, 4, 2, 1)
+# A spike is so many sigma high, and its neighbours have less than this share of its height.
+_SPIKE_SIGMA, _SPIKE_NEIGHBOUR = 6.0, 0.25
+_AROUND = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
 # Pixels that differ by less from those of the grid are taken as they are.
 _SAME_PIXELS = 1e-3
 
@@ -86,10 +89,42 @@ def pixel_centres(first: int, count: int, binning: int) -> FloatArray:
     return np.asarray((pixel + 0.5 * (binning - 1)) * STEP)
 
 
+def is_spike(flux: FloatArray, ivar: FloatArray) -> NDArray[np.bool_]:
+    """Pixels that no line can have made: they stand alone, at any height.
+
+    A spectrograph spreads a line over two pixels or more (full width at half maximum): then
+    the neighbours of its peak have more than half of its height. Cosmic rays that nobody
+    flagged, and dead pixels, do not.
+
+    Parameters
+    ----------
+    flux, ivar : ndarray, shape (n,)
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    spike = np.zeros(flux.size, dtype=bool)
+    if flux.size < 7:
+        return spike
+    good = ivar > 0
+    values = np.where(good, flux, 0.0)
+    # The level around: the means of three pixels at either side, two pixels away.
+    sums = np.convolve(values, _AROUND, mode="same")
+    counts = np.convolve(good.astype(np.float64), _AROUND, mode="same")
+    excess = np.where(good & (counts >= 2), flux - sums / np.maximum(counts, 1.0), 0.0)
+    beside = np.zeros(flux.size)
+    # Of the same sign; the larger neighbour decides.
+    beside[1:-1] = np.maximum(excess[:-2] * excess[1:-1], excess[2:] * excess[1:-1])
+    sure = excess**2 * ivar > _SPIKE_SIGMA**2
+    spike[1:-1] = (sure & (beside < _SPIKE_NEIGHBOUR * excess**2))[1:-1]
+    return spike
+
+
 def to_grid(
     wavelength: FloatArray, flux: FloatArray, ivar: FloatArray, binning: int | None = None
 ) -> Gridded:
-    """A spectrum on the grid of the scan.
+    """A spectrum on the grid of the scan, without pixels that are spikes.
 
     Parameters
     ----------
@@ -105,6 +140,7 @@ def to_grid(
     Gridded
     """
     pixel = np.log10(wavelength) / STEP
+    ivar = np.where(is_spike(flux, ivar), 0.0, ivar)
     good = np.flatnonzero(ivar > 0)
     scale = float(np.median(np.abs(flux[good]))) or 1.0
     cut = slice(good[0], good[-1] + 1)

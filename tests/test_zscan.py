@@ -10,7 +10,7 @@ from synthetic_families import FIRST, galaxy, observed, star
 from specinfer import zwarn
 from specinfer.zfind import Search, find, minima
 from specinfer.zfit import fit
-from specinfer.zgrid import LN_STEP, STEP, Gridded, pixel_centres, to_grid
+from specinfer.zgrid import LN_STEP, STEP, Gridded, is_spike, pixel_centres, to_grid
 from specinfer.zscan import Curve, Scanner, convolve
 
 FloatArray = NDArray[np.float64]
@@ -231,3 +231,23 @@ def test_the_bits_of_redrock_keep_their_numbers() -> None:
     assert zwarn.mask("LITTLE_COVERAGE", "SMALL_DELTA_CHI2", "Z_FITLIMIT") == 2 + 4 + 32
     assert zwarn.names(2 + 4 + 32) == ("LITTLE_COVERAGE", "SMALL_DELTA_CHI2", "Z_FITLIMIT")
     assert set(zwarn.MEANINGS) == set(zwarn.BITS)
+
+
+def test_a_spike_is_no_line() -> None:
+    rng = np.random.default_rng(2)
+    data = observed(galaxy(), (0.5, 1.0, 1.0), 0.21, 30.0, 1)
+    flux, sigma = data.flux.copy(), data.weight**-0.5
+    assert not is_spike(flux, data.weight).any()
+    hit = np.array([300, 1200, 2500, 3700])
+    flux[hit] += sigma[hit] * np.array([50.0, -40.0, 300.0, 20.0])
+    np.testing.assert_array_equal(np.flatnonzero(is_spike(flux, data.weight)), hit)
+    # Noise has none, a gap is none, and too few pixels say nothing.
+    noise = rng.normal(size=5000)
+    assert not is_spike(noise, np.ones(5000)).any()
+    weight = np.ones(5000)
+    weight[1000:1010] = 0.0
+    noise[1000:1010] = 1e6
+    assert not is_spike(noise, weight).any()
+    assert not is_spike(np.array([0.0, 90.0, 0.0]), np.ones(3)).any()
+    made = to_grid(10.0**data.centres, flux, data.weight)
+    assert made.weight[hit].max() == 0.0

@@ -198,11 +198,10 @@ def fit_limits(trials: Sequence[Trial], noise: Sequence[Trial]) -> dict[str, flo
         for one in trials
         if zwarn.zwarning(one.found, one.data, base) == 0
     ]
-    for value in np.arange(max(least, 4.0), 60.0, 1.0):
-        wrong = [bad for d, bad in kept if d >= value]
-        if wrong and np.mean(wrong) <= OUTLIER_RATE:
-            break
-    return limits | {"delta_chi2": float(value)}
+    value = max(least, 4.0)
+    while np.mean([bad for d, bad in kept if d >= value] or [0.0]) > OUTLIER_RATE:
+        value += 1.0
+    return limits | {"delta_chi2": round(value, 2)}
 
 
 @app.command()
