@@ -51,6 +51,8 @@ from training.train_eigen import (
 app = typer.Typer(add_completion=False)
 FloatArray = NDArray[np.float64]
 MULTIPLICATIVE = 1
+# Fewer redshifts do not tell how large errors are.
+_FEWEST = 10
 # A redshift further off is wrong, and does not tell how large an error is.
 WRONG = {"GALAXY": 0.003, "QSO": 0.01, "STAR": 0.001}
 # Spectra without a source that may pass without a warning, and outliers among answers without one.
@@ -141,29 +143,44 @@ def search_real(
     return trials
 
 
-def error_model(trials: Sequence[Trial], name: str) -> tuple[float, float]:
-    """Scale and floor of the redshift errors of a family, by maximum likelihood.
+def error_scale(trials: Sequence[Trial], name: str) -> float:
+    """By how much the curvature's errors are too small, on simulated spectra of a family."""
+    dz, raw = right_ones(trials, name)
+    return float(_robust(dz / raw)) if dz.size >= _FEWEST else 1.0
 
-    Only of redshifts that are right; a Student t of 4 degrees of freedom keeps the few that
-    are far off from deciding.
+
+def error_floor(real: Sequence[Trial], name: str, scale: float) -> float:
+    """What is to be added to the errors in quadrature, so that those of real spectra hold.
+
+    Real quasars have lines at velocities of their own, real galaxies have gas that moves: no
+    curvature knows of that. With the floor the robust spread of dz over its error is 1.
     """
-    right = [
-        (abs_error, one.found.fits[0].redshift_err / (1 + one.redshift))
+    dz, raw = right_ones(real, name)
+    if dz.size < _FEWEST or _robust(dz / (scale * raw)) <= 1.0:
+        return 0.0
+    low, high = 0.0, 0.01
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        if _robust(dz / np.hypot(scale * raw, middle)) > 1.0:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def right_ones(trials: Sequence[Trial], name: str) -> tuple[FloatArray, FloatArray]:
+    """dz and the raw error over 1+z of a family's redshifts that are right."""
+    rows = [
+        (offset(one), one.found.fits[0].redshift_err / (1.0 + one.found.fits[0].redshift))
         for one in trials
-        if one.family == name == one.found.fits[0].family
-        and abs(abs_error := offset(one)) < WRONG[name]
+        if one.family == name == one.found.fits[0].family and abs(offset(one)) < WRONG[name]
     ]
-    if len(right) < 10:
-        return 1.0, 1e-5
-    dz, raw = np.array(right).T
-    best = (np.inf, 1.0, 0.0)
-    for scale in np.exp(np.linspace(np.log(0.7), np.log(4.0), 30)):
-        for floor in np.concatenate([[0.0], np.exp(np.linspace(np.log(2e-6), np.log(3e-3), 60))]):
-            sigma = np.hypot(scale * raw, floor)
-            loss = float(np.mean(np.log(sigma) + 2.5 * np.log1p((dz / sigma) ** 2 / 4.0)))
-            best = min(best, (loss, float(scale), float(floor)))
-    # The scale of a t is smaller than the standard deviation of a Gaussian with its core.
-    return best[1], best[2]
+    table = np.array(rows).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _robust(values: FloatArray) -> float:
+    return float(1.4826 * np.median(np.abs(values)))
 
 
 def offset(one: Trial) -> float:
@@ -240,7 +257,9 @@ def main(
         trials += search_all(batch, scanners, f"{one.name.lower()} spectra")
     empty = validation.draw_noise(noise_count, step_rng(seed, CALIBRATION, 200))
     noise = search_all(empty, scanners, "noise")
-    real = search_real(part_of(spectra, "validation"), scanners, "real spectra")
+    # The noise of the donors is used above, not their light.
+    sure = [one for one in part_of(spectra, "train") if one.zwarning == 0]
+    real = search_real([*part_of(spectra, "validation"), *sure], scanners, "real spectra")
     temperature = fit_temperature(lambda t: class_loss([*trials, *real], 10.0 * t)) * 10.0
     block = calibration_block(families, trials, noise, real, temperature)
     (run / "calibration.json").write_text(json.dumps(block, indent=1) + "\n")
@@ -265,8 +284,7 @@ def calibration_block(
     usual = [one.found.fits[0].chi2 / one.found.fits[0].n_pixels for one in everything]
     blocks = {}
     for one in families:
-        # Of real spectra if there are enough: simulated ones know no broken calibration lamp.
-        simulated, observed = error_model(trials, one.name), error_model(real, one.name)
+        scale = max(error_scale(trials, one.name), 1.0)
         blocks[one.name] = {
             "output": f"{one.name}_eigenspectra",
             "first": one.first,
@@ -276,8 +294,8 @@ def calibration_block(
             "binning": one.binning,
             "typical": [round(float(x), 6) for x in one.typical],
             "moments": [[float(f"{x:.5g}") for x in row] for row in one.moments],
-            "error_scale": round(max(simulated[0], observed[0]), 3),
-            "error_floor": float(f"{max(simulated[1], observed[1]):.3g}"),
+            "error_scale": round(scale, 3),
+            "error_floor": float(f"{error_floor(real, one.name, scale):.3g}"),
         }
     return {
         "families": blocks,
