@@ -161,6 +161,8 @@ class _Run:
                     continue
                 for item in self._read(target):
                     self._add(item)
+                    if isinstance(item, Spectrum) and item.rows is not None:
+                        self.reporter.progress.row((item.row or 0) + 1, item.rows)
                 self.reporter.progress.step()
         self._flush()
         # With nothing to classify, a device that does not work is still an error.

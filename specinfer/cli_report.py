@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from specinfer.errors import SpecinferWarning
 
-# Fewer files than this are done before anyone wonders.
-_MIN_FILES = 5
+# Fewer files, or rows of one, than this are done before anyone wonders.
+_MIN_FILES, _MIN_ROWS = 5, 20
 _INTERVAL_S = 0.1
 _WIDTH = 30
 
 
 class Progress:
-    """One line on standard error that counts files, if that is a terminal.
+    """One line on standard error that counts files and their rows, if that is a terminal.
 
     Parameters
     ----------
@@ -28,30 +29,47 @@ class Progress:
 
     def __init__(self, total: int | None, *, enabled: bool = True) -> None:
         self.total = total
-        self.enabled = enabled and (total is None or total >= _MIN_FILES) and sys.stderr.isatty()
+        self._shown = enabled and sys.stderr.isatty()
+        self.enabled = self._shown and (total is None or total >= _MIN_FILES)
         self.done = 0
         self._start = time.monotonic()
+        self._row_start = self._start
         self._drawn = 0.0
         self._visible = False
 
     def step(self) -> None:
         """One more file is done."""
         self.done += 1
-        now = time.monotonic()
-        if self.enabled and now - self._drawn >= _INTERVAL_S:
-            self._drawn = now
-            self._visible = True
-            sys.stderr.write("\r\x1b[K" + self.text(now - self._start))
-            sys.stderr.flush()
+        if self.enabled:
+            self._draw(self.text)
+        self._row_start = time.monotonic()
+
+    def row(self, done: int, rows: int) -> None:
+        """So many rows of the present file, of so many, are read."""
+        if self._shown and rows >= _MIN_ROWS:
+            began = time.monotonic() - self._row_start
+            self._draw(lambda elapsed: self.row_text(done, rows, began))
 
     def text(self, elapsed: float) -> str:
         """The line after `elapsed` seconds."""
         if self.total is None:
             return f"{self.done} files, {elapsed:.0f} s"
-        filled = _WIDTH * self.done // max(self.total, 1)
         left = elapsed / max(self.done, 1) * (self.total - self.done)
-        bar = "#" * filled + "-" * (_WIDTH - filled)
-        return f"[{bar}] {self.done}/{self.total} files, {left:.0f} s left"
+        return f"{_bar(self.done, self.total)} {self.done}/{self.total} files, {left:.0f} s left"
+
+    def row_text(self, done: int, rows: int, elapsed: float) -> str:
+        """The line `elapsed` seconds after a file of many rows was begun."""
+        left = elapsed / max(done, 1) * (rows - done)
+        of = "" if self.total in (None, 1) else f" of file {self.done + 1}/{self.total}"
+        return f"{_bar(done, rows)} {done}/{rows} rows{of}, {left:.0f} s left"
+
+    def _draw(self, text: Callable[[float], str]) -> None:
+        now = time.monotonic()
+        if now - self._drawn >= _INTERVAL_S:
+            self._drawn = now
+            self._visible = True
+            sys.stderr.write("\r\x1b[K" + text(now - self._start))
+            sys.stderr.flush()
 
     def hide(self) -> None:
         """Clear the line, so that other output can come."""
@@ -59,6 +77,11 @@ class Progress:
             self._visible = False
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def _bar(done: int, total: int) -> str:
+    filled = _WIDTH * done // max(total, 1)
+    return "[" + "#" * filled + "-" * (_WIDTH - filled) + "]"
 
 
 class Reporter:

@@ -61,8 +61,8 @@ class Spectrum:
         What the reader had to decide or repair (``"AXIS_FROM_TWIN"``...).
     file, reader : str, optional
         Where the spectrum came from and which reader read it.
-    row : int, optional
-        Row in a multi-object file.
+    row, rows : int, optional
+        Row in a multi-object file, and how many it has.
 
     Attributes
     ----------
@@ -96,6 +96,7 @@ class Spectrum:
     flags: tuple[str, ...] = ()
     file: str | None = None
     row: int | None = None
+    rows: int | None = None
     reader: str | None = None
     has_noise: bool = field(default=False, init=False)
 

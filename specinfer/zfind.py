@@ -138,13 +138,13 @@ def find(
             kept.append(one)
     # The best to the end, the second nearly, of the others it is enough that they are worse.
     fits = []
-    for place, (chi2, one, scanner) in enumerate(kept):
+    for place, (chi2, found, scanner) in enumerate(kept):
         if place < len(_ITERATIONS):
-            among = one.coefficients > 0
+            among = found.coefficients > 0
             times = _ITERATIONS[place]
-            fits.append(fit(scanner, data, one.redshift, resolution, times, among))
+            fits.append(fit(scanner, data, found.redshift, resolution, times, among))
         else:
-            fits.append(_on_fine_pixels(one, chi2, scanner, data))
+            fits.append(_on_fine_pixels(found, chi2, scanner, data))
     fits.sort(key=lambda one: one.chi2)
     basis = searches[0].scanner.polynomials(data.flux.size)[0]
     null = null_fit(basis, data.weight, data.flux)

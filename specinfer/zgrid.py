@@ -20,8 +20,9 @@ BINNINGS = (16, 8, 4, 2, 1)
 # A spike is so many sigma high, and its neighbours have less than this share of its height.
 _SPIKE_SIGMA, _SPIKE_NEIGHBOUR = 6.0, 0.25
 _AROUND = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
-# Pixels that differ by less from those of the grid are taken as they are.
-_SAME_PIXELS = 1e-3
+# Pixels that are less away from those of the grid, all moved alike, are taken as they are:
+# log10(wavelength) in single precision is good to 0.002 of them.
+_SAME_PIXELS = 0.02
 
 
 class Gridded(NamedTuple):
@@ -145,9 +146,10 @@ def to_grid(
     scale = float(np.median(np.abs(flux[good]))) or 1.0
     cut = slice(good[0], good[-1] + 1)
     flux, ivar, pixel = flux[cut] / scale, ivar[cut] * scale**2, pixel[cut]
-    if binning in (None, 1) and np.abs(np.diff(pixel) - 1.0).max() < _SAME_PIXELS:
-        first = round(float(pixel[0]))
-        offset = float(np.mean(pixel - np.arange(first, first + pixel.size)))
+    first = round(float(pixel[0]))
+    apart = pixel - np.arange(first, first + pixel.size)
+    offset = float(apart.mean())
+    if binning in (None, 1) and np.abs(apart - offset).max() < _SAME_PIXELS:
         return Gridded(first, offset, 1, np.where(ivar > 0, flux, 0.0), ivar, scale)
     width = np.gradient(pixel)
     if binning is None:

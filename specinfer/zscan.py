@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 
 # Windows of pixels start and end at multiples of this: spectra of a survey share their tables.
 _BLOCK = 64
+# Resolutions are taken in steps of this in their logarithm.
+_SAME_RESOLUTION = 0.1
 # Least variance of the prior along any axis, over the mean one.
 _FLOOR = 1e-3
 # An unknown of which the others explain all but this share is left out.
@@ -283,8 +285,10 @@ class Scanner:
 
 
 def _rounded(resolution: float | None) -> float | None:
-    """Nearly the same resolutions share their tables."""
-    return None if resolution is None else float(f"{resolution:.2g}")
+    """Nearly the same resolutions, as those of a survey's fibres, share their tables."""
+    if resolution is None:
+        return None
+    return float(np.exp(np.round(np.log(resolution) / _SAME_RESOLUTION) * _SAME_RESOLUTION))
 
 
 @lru_cache(maxsize=32)

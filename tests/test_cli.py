@@ -439,6 +439,15 @@ def test_progress_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     progress.done = 50
     assert progress.text(10.0) == f"[{'#' * 15}{'-' * 15}] 50/100 files, 10 s left"
     assert Progress(None).text(3.0) == "0 files, 3 s"
+    one = Progress(1)
+    one.row(5, 10)
+    one.hide()
+    assert capsys.readouterr().err == ""
+    one.row(250, 500)
+    one.hide()
+    assert "250/500 rows" in capsys.readouterr().err
+    assert one.row_text(250, 500, 4.0) == f"[{'#' * 15}{'-' * 15}] 250/500 rows, 4 s left"
+    assert "250/500 rows of file 51/100" in progress.row_text(250, 500, 4.0)
 
 
 def test_everything_of_a_multi_object_file(tiny: Path, samples: Path) -> None:

@@ -132,6 +132,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
                 flags=tuple(flags),
                 file=source.name,
                 row=row,
+                rows=rows,
                 reader=NAME,
             )
         except ReadError as error:

@@ -87,6 +87,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
                 unit=options.unit or unit,
                 air=air,
                 row=row,
+                rows=flux.shape[0],
                 flags=(flag.AIR_ASSUMED,) if air and vacuum is None and options.air is None else (),
                 **(known | {"object": name, "header": facts}),
             )

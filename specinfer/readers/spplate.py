@@ -79,6 +79,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
                 mask=None if mask is None else unusable(mask.data[row]),
                 air=is_air(options, False),
                 row=row,
+                rows=main.data.shape[0],
                 **(known | {"object": name, "header": facts}),
             )
         except ReadError as error:

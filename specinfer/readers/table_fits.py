@@ -73,7 +73,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
                 pixels,
                 layout,
                 options,
-                known=known | {"object": name},
+                known=known | {"object": name, "rows": None if row is None else len(hdu.data)},
                 unit=_unit(table),
                 air=_air(source, table),
                 flags=[flag.FIRST_OF_SEVERAL_TABLES] if table.several else [],
