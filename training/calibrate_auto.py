@@ -198,8 +198,11 @@ def least_reliability(outcomes: Sequence[Outcome]) -> float:
     least = float(noise[allowed]) + 1e-6 if len(noise) > allowed else 0.0
     real = sorted((one for one in outcomes if one.source), key=lambda one: -one.reliability)
     off = np.cumsum([one.off for one in real]) / np.arange(1, len(real) + 1)
-    good = np.flatnonzero(off <= OUTLIER_RATE)
-    last = real[int(good[-1])].reliability if good.size else 1.0
+    # Those of the same reliability pass together.
+    value = np.array([one.reliability for one in real])
+    ends = np.append(np.diff(value) < 0, True)
+    good = np.flatnonzero((off <= OUTLIER_RATE) & ends)
+    last = float(value[good[-1]]) if good.size else 1.0
     return round(max(least, last), 5)
 
 
