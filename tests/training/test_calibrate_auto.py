@@ -11,9 +11,8 @@ pytest.importorskip("pyarrow", reason="real spectra are read with pyarrow, of th
 from specinfer.survey_card import FIT_CLUES, NONE_CLUES
 from training.calibrate_auto import Case, Outcome, fit_weights, least_reliability, outcome
 
-
 TRUE = np.array([1.0, 0.5, 2.0, 0.7])
-NONE = np.array([-1.0, 0.8, 0.5, 0.0, -0.4, 0.3])
+NONE = np.array([-2.0, 0.8, 0.5, 0.0, -0.4, 0.3])
 
 
 def cases(count: int, seed: int) -> list[Case]:
@@ -21,7 +20,7 @@ def cases(count: int, seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(count):
-        fits = -rng.gamma(1.0, 1.0, (3, len(FIT_CLUES)))
+        fits = -rng.gamma(0.5, 2.0, (3, len(FIT_CLUES)))
         none = np.concatenate([[1.0], rng.normal(size=len(NONE_CLUES) - 1)])
         score = np.append(fits @ TRUE, none @ NONE)
         p = np.exp(score - score.max())
