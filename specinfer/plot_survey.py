@@ -6,6 +6,7 @@ the spectrum, what the network sees, P(class), p(z | family).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from specinfer.plot_panels import (
 )
 from specinfer.zfind import Found
 from specinfer.zlines import measure_lines
+from specinfer.zscan import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +54,7 @@ def fill_figure(figure: Figure, result: Classification) -> None:
     ----------
     figure : matplotlib.figure.Figure
     result : Classification
-        Of GaSNet-II or GaSNet-III.
+        Of GaSNet-II, GaSNet-III or both.
     """
     answer = result.answer
     if isinstance(answer, SubclassAnswer):
@@ -64,8 +66,9 @@ def fill_figure(figure: Figure, result: Classification) -> None:
     draw_fit(answer, top)
     residual = figure.add_subplot(grid[1, :], sharex=top)
     draw_residual(answer, residual)
-    draw_curves(answer.found, figure.add_subplot(grid[2, 0]))
-    draw_minimum(answer.found, figure.add_subplot(grid[2, 1]))
+    curves = answer.curves()
+    draw_curves(answer.found, curves, figure.add_subplot(grid[2, 0]))
+    draw_minimum(answer.found, curves, figure.add_subplot(grid[2, 1]))
 
 
 def _fill_subclass(figure: Figure, result: Classification, answer: SubclassAnswer) -> None:
@@ -163,10 +166,10 @@ def draw_residual(answer: SurveyAnswer, ax: Axes) -> None:
     )
 
 
-def draw_curves(found: Found, ax: Axes) -> None:
+def draw_curves(found: Found, curves: Mapping[str, Curve], ax: Axes) -> None:
     """Draw chi2(z) of every family, with the best fits marked."""
     lowest = found.fits[0].chi2
-    for name, curve in found.curves.items():
+    for name, curve in curves.items():
         colour = _COLOURS.get(name, BAR)
         if np.ptp(np.log1p(curve.redshift)) < 0.05:
             # A star has hardly any redshift: a point says all.
@@ -188,10 +191,10 @@ def draw_curves(found: Found, ax: Axes) -> None:
     ax.legend(fontsize=7, loc="lower right")
 
 
-def draw_minimum(found: Found, ax: Axes) -> None:
+def draw_minimum(found: Found, curves: Mapping[str, Curve], ax: Axes) -> None:
     """Draw chi2(z) around the best fit, with its error, and list the best fits."""
     best = found.fits[0]
-    curve = found.curves[best.family]
+    curve = curves[best.family]
     step = float(np.median(np.diff(np.log1p(curve.redshift))))
     near = np.abs(np.log1p(curve.redshift) - np.log1p(best.redshift)) < 40.0 * step
     ax.plot(curve.redshift[near], curve.chi2[near] - best.chi2, ".-", color=BAR, markersize=3)

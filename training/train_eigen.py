@@ -83,8 +83,8 @@ class EigenRecipe:
     text: str = ""
 
 
-def read_eigen_recipe(path: Path) -> EigenRecipe:
-    """Read a recipe; an unknown key is an error.
+def read_eigen_recipe(path: Path, wanted: str = "eigen") -> EigenRecipe:
+    """Read a recipe for the wanted architecture; an unknown key is an error.
 
     Raises
     ------
@@ -94,8 +94,8 @@ def read_eigen_recipe(path: Path) -> EigenRecipe:
     text = path.read_text()
     tables = tomllib.loads(text)
     shape = tables.pop("network", {})
-    if (architecture := shape.pop("architecture", "eigen")) != "eigen":
-        raise SystemExit(f"{path}: unknown architecture {architecture!r}; known is eigen")
+    if (architecture := shape.pop("architecture", "eigen")) != wanted:
+        raise SystemExit(f"{path}: the architecture is {architecture!r}, not {wanted!r}")
     recipe = EigenRecipe(
         name=tables.pop("name"),
         version=tables.pop("version"),

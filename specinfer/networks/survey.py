@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from specinfer.survey_card import CombinationCard
 from specinfer.zfind import Found
 from specinfer.zfit import fit
 from specinfer.zgrid import Gridded
+from specinfer.zscan import Curve
 from specinfer.zweigh import FloatArray, Opinion, chances
 
 Windows = dict[str, list[tuple[float, float]]]
@@ -188,6 +189,7 @@ class SurveyCombination:
             reliability=reliability,
             novelty=proposal.novelty,
             searched=searched,
+            scan_everywhere=None if searched == "everywhere" else partial(self._curves, spectrum),
             parts={
                 self.network.card.name: proposal.to_dict(self.network.card.version),
                 self.scan.card.name: replace(alone, searched=searched).to_dict(
@@ -195,6 +197,11 @@ class SurveyCombination:
                 ),
             },
         )
+
+    def _curves(self, spectrum: Spectrum) -> dict[str, Curve]:
+        made = self.scan.search(spectrum)
+        assert not isinstance(made, ReadError)
+        return made[1].curves
 
     def _first(
         self, found: Found, place: int, data: Gridded, spectrum: Spectrum, redshift: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from specinfer import zwarn
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.zfind import Found
 from specinfer.zgrid import Gridded
+from specinfer.zscan import Curve
 
 FloatArray = NDArray[np.float64]
 
@@ -59,6 +60,8 @@ class SurveyAnswer:
         Where the scan looked.
     parts : dict
         The full answers of the models behind it, by name, for the ``models`` block.
+    scan_everywhere : callable or None
+        Makes the chi2(z) that was not needed for the answer.
     """
 
     probabilities: dict[str, float]
@@ -80,6 +83,7 @@ class SurveyAnswer:
     novelty: float | None = None
     searched: str = "everywhere"
     parts: Mapping[str, Any] = field(default_factory=dict)
+    scan_everywhere: Callable[[], Mapping[str, Curve]] | None = field(default=None, repr=False)
 
     @property
     def class_name(self) -> str:
@@ -90,6 +94,10 @@ class SurveyAnswer:
     def probability(self) -> float:
         """Probability of `class_name`."""
         return self.probabilities[self.class_name]
+
+    def curves(self) -> Mapping[str, Curve]:
+        """chi2(z) of every family everywhere; scanned now, where the answer took windows."""
+        return self.found.curves if self.scan_everywhere is None else self.scan_everywhere()
 
     @property
     def delta_chi2(self) -> float | None:

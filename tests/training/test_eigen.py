@@ -15,6 +15,7 @@ from training.nmf import factors
 from training.paths import ROOT
 from training.simulate.survey import COUNT, FIRST, SurveyConditions, SurveySimulator, shift_rows
 from training.train_eigen import Problem, best_coefficients, inputs_of, losses, read_eigen_recipe
+from training.train_unet import misfit, pair_of
 
 GRID = Preprocessing(wavelength_min=3560.0, wavelength_max=10380.0, n_pixels=512)
 
@@ -119,3 +120,30 @@ def test_the_recipe_is_whole() -> None:
     assert recipe.name == "gasnet3"
     assert recipe.network.n_pixels == recipe.preprocessing.n_pixels
     assert set(recipe.network.n_spectra) == {"GALAXY", "QSO", "STAR"}
+
+
+def test_the_unet_learns_to_take_noise_away(simulator: SurveySimulator) -> None:
+    torch.manual_seed(0)
+    model = UNet(EigenConfig(n_pixels=512, channels=(2, 4)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    simulator = SurveySimulator(
+        simulator.libraries, tiny_donors(), "train", SurveyConditions(snr=(1.0, 3.0))
+    )
+    values = []
+    for step in range(25):
+        batch = simulator.draw(12, np.random.default_rng(step % 3), "GALAXY")
+        seen, target, weight = pair_of(batch, GRID)
+        loss = misfit(model(seen)[0], target, weight)
+        values.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert values[-1] < 0.7 * values[0]
+    assert values[-1] < 0.7 * float(misfit(seen[:, 0], target, weight))
+
+
+def test_the_recipe_of_the_unet_is_for_the_unet() -> None:
+    path = ROOT / "training" / "configs" / "gasnet3-unet.toml"
+    assert read_eigen_recipe(path, "unet").network.n_pixels == 2048
+    with pytest.raises(SystemExit, match="not 'eigen'"):
+        read_eigen_recipe(path)
