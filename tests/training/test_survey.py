@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="the libraries are built with pyarrow, of the extra 'train'")
 
+from specinfer.zgrid import STEP
+from training.archive.emission import line_ratios, with_lines
 from training.archive.rest import RANGES, RestLibrary, Rows
 from training.archive.sdss import SPLIT, SdssSpectrum, make_sdss_split
 from training.archive.split import PARTS, read_split
@@ -183,3 +185,29 @@ def test_parts_share_no_object(libraries: dict[str, RestLibrary]) -> None:
     library = libraries["QSO"]
     rows = [library.part(part) for part in PARTS]
     assert sorted(np.concatenate(rows).tolist()) == list(range(N_ROWS))
+
+
+def test_emission_line_sets_are_those_of_star_forming_galaxies() -> None:
+    rng = np.random.default_rng(0)
+    sets = [line_ratios(rng) for _ in range(300)]
+    nii = np.log10([one[6585.27] for one in sets])
+    oiii = np.log10([one[5008.24] / one[4862.68] for one in sets])
+    # Below the line that parts them from active nuclei (Kauffmann et al. 2003).
+    assert np.mean(oiii < 0.61 / (nii - 0.05) + 1.3) > 0.97
+    assert np.corrcoef(nii, oiii)[0, 1] < -0.8
+    for one in sets[:20]:
+        assert one[5008.24] / one[4960.30] == pytest.approx(2.98)
+        assert 1.0 <= one[3729.88] / one[3727.09] <= 1.45
+
+
+def test_lines_have_the_equivalent_width_that_makes_a_starburst() -> None:
+    first = 32000
+    wavelength = 10.0 ** ((first + np.arange(7000)) * STEP)
+    for seed in range(5):
+        made = with_lines(np.ones(7000), first, np.random.default_rng(seed))
+        near = np.abs(wavelength - 6564.61) < 8.0
+        width = float(((made - 1.0) * np.gradient(wavelength))[near].sum())
+        assert 50.0 < width < 420.0
+        assert (made >= 1.0).all()
+        place = int(np.argmax(np.where(np.abs(wavelength - 3728.5) < 10, made, 0.0)))
+        assert abs(wavelength[place] - 3728.5) < 2.5

@@ -9,15 +9,18 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from training.archive.emission import with_lines
 from training.archive.rebuilt import rebuild
 from training.archive.rest import RestLibrary, Rows
-from training.archive.subclasses import star_subclass
+from training.archive.subclasses import GALAXY, star_subclass
 
 FloatArray = NDArray[np.float64]
 
 # Rows of a subclass that are kept, at most.
 _MOST = {"GALAXY": 1000, "QSO": 2500, "STAR": 400}
 _SEED = 20261121
+# Galaxies with lines of ours.
+_EMISSION = 500
 # Quasars that each broad absorption trough stands in front of.
 _BEHIND = 8
 
@@ -58,7 +61,21 @@ def _galaxies(data: Path, without: set[tuple[int, int, int]]) -> RestLibrary:
         redshift = np.asarray(hdus["METADATA"].data["Z"], dtype=np.float64)
     for i, one in enumerate(flux):
         rows.add(rows.rebin(wavelength, one), "passive", f"lrg-{i}", float(redshift[i]))
+    _emission_line_galaxies(rows)
     return rows.library()
+
+
+def _emission_line_galaxies(rows: Rows) -> None:
+    """Continua of star-forming galaxies with stronger lines, at no redshift of their own.
+
+    The lines are ours, the object stays that of the continuum, so that none is in two parts.
+    """
+    rng = np.random.default_rng(_SEED)
+    burst = [GALAXY.index(name) for name in ("STARFORMING", "STARBURST")]
+    continua = [row for row in rows.rows if row[1] in burst]
+    for j in rng.choice(len(continua), min(_EMISSION, len(continua)), replace=False):
+        flux, name = continua[j][0].astype(np.float64), continua[j][4]
+        rows.add(with_lines(flux, rows.first, rng), "STARBURST", name)
 
 
 def _quasars(data: Path, without: set[tuple[int, int, int]]) -> RestLibrary:
