@@ -152,6 +152,22 @@ def find(
     return Found(tuple(fits), null, null_chi2, curves)
 
 
+def with_fits(found: Found, others: Sequence[Fit]) -> Found:
+    """A search with fits of another one of the same spectrum, by rising chi2.
+
+    Those within 1000 km/s of a fit of the same family are that fit.
+    """
+    kept = list(found.fits)
+    for other in others:
+        place = np.log1p(other.redshift)
+        if all(
+            one.family != other.family or abs(np.log1p(one.redshift) - place) > SEPARATION
+            for one in kept
+        ):
+            kept.append(other)
+    return found._replace(fits=tuple(sorted(kept, key=lambda one: one.chi2)))
+
+
 def _on_fine_pixels(one: Fit, chi2: float, scanner: Scanner, data: Gridded) -> Fit:
     """A fit on the pixels of a scan as one on those of the spectrum."""
     factor = max(1, scanner.family.binning // data.binning)

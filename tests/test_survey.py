@@ -184,6 +184,23 @@ def test_chances_are_probabilities_and_follow_the_network(both: SurveyCombinatio
     assert less < rest
 
 
+def test_what_the_network_proposes_stays_a_candidate(both: SurveyCombination) -> None:
+    spectrum = a_galaxy(0.31)
+    (proposal,) = both.network.predict([spectrum])
+    assert not isinstance(proposal, ReadError)
+    first = both.in_windows(spectrum, proposal)
+    assert first is not None
+    whole = both.everywhere(spectrum, first)
+    assert not isinstance(whole, ReadError)
+    chi2 = [one.chi2 for one in whole[1].fits]
+    assert chi2 == sorted(chi2)
+    assert whole[1].fits[0].redshift == pytest.approx(0.31, abs=3e-4)
+    assert any(abs(one.redshift - 0.1) < 0.03 for one in whole[1].fits)
+    again = both.everywhere(spectrum, whole)
+    assert not isinstance(again, ReadError)
+    assert len(again[1].fits) == len(whole[1].fits)
+
+
 def test_windows_of_a_family_are_one_curve_with_gaps() -> None:
     from synthetic_families import observed
 

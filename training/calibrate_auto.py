@@ -26,7 +26,8 @@ from specinfer.networks.survey import SurveyCombination, opinion_of
 from specinfer.spectrum import Spectrum
 from specinfer.survey_card import FIT_CLUES, NONE_CLUES, CombinationCard, Weights, Windows
 from specinfer.zfind import Found
-from specinfer.zweigh import clues
+from specinfer.zgrid import Gridded
+from specinfer.zweigh import Opinion, clues
 from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.card import commit, write_card
@@ -62,22 +63,16 @@ class Case(NamedTuple):
 
 
 def case_of(
-    combination: SurveyCombination,
-    spectrum: Spectrum,
-    proposal: gasnet2.SubclassAnswer,
+    made: tuple[Gridded, Found],
+    opinion: Opinion,
+    snr: float,
     truth: Truth,
     weight: float,
     everywhere: bool,
-) -> Case | None:
-    """The clues of a search; None where the network proposes nothing."""
-    windows = None if everywhere else combination.windows(proposal)
-    if windows is not None and not windows:
-        return None
-    made = combination.scan.search(spectrum, windows=windows)
-    if isinstance(made, ReadError):
-        return None
+) -> Case:
+    """The clues of a search."""
     data, found = made
-    fits, none = clues(found, data, opinion_of(proposal), spectrum.snr)
+    fits, none = clues(found, data, opinion, snr)
     right, dz = judged(found, truth)
     family = np.array([list(FAMILIES).index(one.family) for one in found.fits])
     return Case(fits, none, family, right, dz, truth[1], weight, everywhere)
@@ -108,10 +103,12 @@ def cases_of(
     ):
         if isinstance(proposal, ReadError):
             continue
-        for everywhere in (True, False):
-            one = case_of(combination, spectrum, proposal, truth, weight, everywhere)
-            if one is not None:
-                made.append(one)
+        first = combination.in_windows(spectrum, proposal)
+        whole = combination.everywhere(spectrum, first)
+        for found, everywhere in ((first, False), (whole, True)):
+            if found is not None and not isinstance(found, ReadError):
+                opinion = opinion_of(proposal)
+                made.append(case_of(found, opinion, spectrum.snr, truth, weight, everywhere))
     return made
 
 

@@ -20,7 +20,7 @@ from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.spectrum import Spectrum
 from specinfer.subclass_card import NO_SIGNAL
 from specinfer.survey_card import CombinationCard
-from specinfer.zfind import Found
+from specinfer.zfind import Found, with_fits
 from specinfer.zfit import fit
 from specinfer.zgrid import Gridded
 from specinfer.zscan import Curve
@@ -126,17 +126,41 @@ class SurveyCombination:
         searched : {"windows", "everywhere"}
         """
         opinion = opinion_of(proposal)
-        if redshift is None and (windows := self.windows(proposal)):
-            made = self.scan.search(spectrum, windows=windows)
-            if isinstance(made, ReadError):
-                return made
-            p, none = self._chances(made, opinion, spectrum.snr)
+        first = None if redshift is not None else self.in_windows(spectrum, proposal)
+        if first is not None:
+            p, none = self._chances(first, opinion, spectrum.snr)
             if p.max() >= self.card.windows.enough:
-                return *made, p, none, "windows"
-        made = self.scan.search(spectrum, redshift)
+                return *first, p, none, "windows"
+        made = self.everywhere(spectrum, first, redshift)
         if isinstance(made, ReadError):
             return made
         return *made, *self._chances(made, opinion, spectrum.snr), "everywhere"
+
+    def in_windows(
+        self, spectrum: Spectrum, proposal: SubclassAnswer
+    ) -> tuple[Gridded, Found] | None:
+        """The scan where the network says; None where it says nothing."""
+        windows = self.windows(proposal)
+        if not windows:
+            return None
+        made = self.scan.search(spectrum, windows=windows)
+        return None if isinstance(made, ReadError) else made
+
+    def everywhere(
+        self,
+        spectrum: Spectrum,
+        first: tuple[Gridded, Found] | None,
+        redshift: float | None = None,
+    ) -> tuple[Gridded, Found] | ReadError:
+        """The scan of every redshift, with what was found in windows before.
+
+        What the network proposes stays a candidate, however many minima are lower.
+        """
+        made = self.scan.search(spectrum, redshift)
+        if isinstance(made, ReadError) or first is None:
+            return made
+        data, found = made
+        return data, with_fits(found, first[1].fits)
 
     def _chances(
         self, made: tuple[Gridded, Found], opinion: Opinion, snr: float
