@@ -168,12 +168,13 @@ def fit_weights(cases: Sequence[Case]) -> Weights:
 
 
 class Outcome(NamedTuple):
-    """What a case comes to with some weights."""
+    """What a case comes to with some weights; `truth` is the probability of the true class."""
 
     reliability: float
     right: bool
     off: bool
     source: bool
+    truth: float
 
 
 def outcome(weights: Weights, one: Case) -> Outcome:
@@ -185,7 +186,14 @@ def outcome(weights: Weights, one: Case) -> Outcome:
     p /= p.sum()
     best = int(p[:-1].argmax())
     source = one.truth in FAMILIES
-    return Outcome(float(p[best]), bool(one.right[best]), bool(abs(one.dz[best]) > OUTLIER), source)
+    truth = 0.0
+    if source:
+        # Where no fit is right, the class is as the network says.
+        mine = one.family == list(FAMILIES).index(one.truth)
+        prior = float(np.exp(one.fits[mine, 0].max())) if mine.any() else 0.0
+        truth = float(p[:-1][mine].sum() + p[-1] * prior)
+    off = bool(abs(one.dz[best]) > OUTLIER)
+    return Outcome(float(p[best]), bool(one.right[best]), off, source, truth)
 
 
 def least_reliability(outcomes: Sequence[Outcome]) -> float:
@@ -201,6 +209,12 @@ def least_reliability(outcomes: Sequence[Outcome]) -> float:
     good = np.flatnonzero((off <= OUTLIER_RATE) & ends)
     last = float(value[good[-1]]) if good.size else 1.0
     return round(max(least, last), 5)
+
+
+def class_threshold(outcomes: Sequence[Outcome]) -> float:
+    """The probability that the true class reaches in all but 1 - COVERAGE of the cases."""
+    truth = [one.truth for one in outcomes if one.source]
+    return round(float(np.quantile(truth, 1.0 - COVERAGE, method="lower")), 6)
 
 
 def provisional(network: Path, scan: Path, name: str, version: str) -> CombinationCard:
@@ -242,7 +256,7 @@ def make_card(
                 "bias": dict(weights.bias),
             },
             "least_reliability": least_reliability(outcomes),
-            "prediction_set": {"coverage": COVERAGE, "threshold": 0.1},
+            "prediction_set": {"coverage": COVERAGE, "threshold": class_threshold(outcomes)},
         },
         "flags": FLAGS,
         "valid_range": draft.scan.raw["valid_range"],

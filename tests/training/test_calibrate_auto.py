@@ -9,7 +9,14 @@ pytest.importorskip("torch", reason="the weights are fitted with PyTorch, of the
 pytest.importorskip("pyarrow", reason="real spectra are read with pyarrow, of the extra 'train'")
 
 from specinfer.survey_card import FIT_CLUES, NONE_CLUES
-from training.calibrate_auto import Case, Outcome, fit_weights, least_reliability, outcome
+from training.calibrate_auto import (
+    Case,
+    Outcome,
+    class_threshold,
+    fit_weights,
+    least_reliability,
+    outcome,
+)
 
 TRUE = np.array([1.0, 0.5, 2.0, 0.7])
 NONE = np.array([-2.0, 0.8, 0.5, 0.0, -0.4, 0.3])
@@ -48,13 +55,14 @@ def test_the_weights_are_found_and_calibrated_on_other_cases() -> None:
 
 def test_the_limit_lets_little_noise_and_few_outliers_pass() -> None:
     rng = np.random.default_rng(2)
-    noise = [Outcome(float(p), False, True, False) for p in rng.uniform(0.0, 0.6, 1000)]
-    good = [Outcome(float(p), True, False, True) for p in rng.uniform(0.3, 1.0, 1000)]
+    noise = [Outcome(float(p), False, True, False, 0.0) for p in rng.uniform(0.0, 0.6, 1000)]
+    good = [Outcome(float(p), True, False, True, float(p)) for p in rng.uniform(0.3, 1.0, 1000)]
     limit = least_reliability([*noise, *good])
     assert sum(one.reliability >= limit for one in noise) <= 3
     assert limit < 0.61
-    bad = [Outcome(0.9, False, True, True)] * 40
+    bad = [Outcome(0.9, False, True, True, 0.0)] * 40
     higher = least_reliability([*noise, *good, *bad])
     assert higher > 0.9
+    assert class_threshold([*noise, *good]) == pytest.approx(0.37, abs=0.03)
     # Nothing but outliers: nothing passes.
-    assert least_reliability([Outcome(0.7, False, True, True)] * 10) == 1.0
+    assert least_reliability([Outcome(0.7, False, True, True, 0.0)] * 10) == 1.0
