@@ -68,6 +68,8 @@ class CombinationCard(ModelCard):
         Its members, which are those that it was fitted with.
     windows : Windows
     weights : Weights
+    limits : mapping of str to float
+        Of `specinfer.zwarn.Limits`; those that are not given are its defaults.
     least_reliability : float
         Answers that are right with a smaller probability carry UNRELIABLE.
     set_threshold, set_coverage : float
@@ -78,6 +80,7 @@ class CombinationCard(ModelCard):
     scan: ModelCard
     windows: Windows
     weights: Weights
+    limits: Mapping[str, float]
     least_reliability: float
     set_threshold: float
     set_coverage: float
@@ -145,6 +148,7 @@ def parse_combination(folder: Path, raw: Mapping[str, Any]) -> CombinationCard:
             enough=float(windows["enough"]),
         ),
         weights=weights,
+        limits={str(name): float(value) for name, value in block.get("limits", {}).items()},
         least_reliability=float(block["least_reliability"]),
         set_threshold=float(block["prediction_set"]["threshold"]),
         set_coverage=float(block["prediction_set"]["coverage"]),

@@ -246,6 +246,16 @@ def test_a_wrong_card_is_refused(folder: Path, break_it: Any, code: str) -> None
     assert caught.value.code == code
 
 
+def test_an_unknown_limit_is_refused(folder: Path) -> None:
+    card = json.loads((folder / "card.json").read_text())
+    card["combination"]["limits"] = {"delta_chi2": 9.0, "patience": 3.0}
+    card["sha256"] = card_fingerprint(card)
+    (folder / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="patience") as caught:
+        survey.load(load_card(f"{folder}/"), device="cpu")
+    assert caught.value.code == "bad_card"
+
+
 def test_an_altered_card_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder / "card.json"
     path.write_text(path.read_text().replace('"enough": 0.9', '"enough": 0.1'))

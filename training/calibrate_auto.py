@@ -46,6 +46,8 @@ REAL_WEIGHT = 8.0
 # Answers without a warning: how many may be off, and how much noise may pass.
 OUTLIER_RATE, NOISE_RATE, OUTLIER = 0.007, 0.003, 0.01
 WINDOWS = Windows(half_width=0.006, modes=3, least_family=0.002, least_mode=0.01, enough=0.97)
+# The warnings that are as elsewhere; the strict one is UNRELIABLE.
+LIMITS = {"delta_chi2": 9.0, "gain": 30.0}
 _RIDGE = 1e-3
 
 
@@ -229,7 +231,7 @@ def provisional(network: Path, scan: Path, name: str, version: str) -> Combinati
         task="", classes=tuple(FAMILIES), output_names=(), sha256="", fingerprint="", raw={},
         network=members[0], scan=members[1], windows=WINDOWS,
         weights=Weights((0.0,) * len(FIT_CLUES), (0.0,) * len(NONE_CLUES), {}),
-        least_reliability=0.0, set_threshold=0.0, set_coverage=COVERAGE,
+        limits=LIMITS, least_reliability=0.0, set_threshold=0.0, set_coverage=COVERAGE,
     )  # fmt: skip
 
 
@@ -255,6 +257,7 @@ def make_card(
                 "none": dict(zip(NONE_CLUES, weights.none, strict=True)),
                 "bias": dict(weights.bias),
             },
+            "limits": LIMITS,
             "least_reliability": least_reliability(outcomes),
             "prediction_set": {"coverage": COVERAGE, "threshold": class_threshold(outcomes)},
         },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +18,7 @@ from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.preprocess import N_CHANNELS, Preprocessing, prepare
 from specinfer.scan_card import FamilyBlock, ScanCard
 from specinfer.spectrum import Spectrum
+from specinfer.survey_card import CombinationCard
 from specinfer.zfind import Found, Search, find
 from specinfer.zfit import Fit
 from specinfer.zgrid import Gridded, to_grid
@@ -46,8 +46,7 @@ class GasNet3:
         self.session = session
         self.card = card
         self.config = Preprocessing.from_dict(card.preprocessing)
-        known = {field.name for field in fields(zwarn.Limits)}
-        self.limits = zwarn.Limits(**{k: v for k, v in card.limits.items() if k in known})
+        self.limits = limits_of(card)
 
     @cached_property
     def checked_session(self) -> Session:
@@ -176,6 +175,7 @@ class GasNet3:
         found: Found,
         redshift: float | None = None,
         embedding: NDArray[np.float32] = _NO_EMBEDDING,
+        limits: zwarn.Limits | None = None,
     ) -> SurveyAnswer:
         """What a scan means.
 
@@ -187,10 +187,12 @@ class GasNet3:
         redshift : float, optional
             The known one.
         embedding : ndarray, shape (E,), optional
+        limits : Limits, optional
+            Of the warnings; by default those of the card.
         """
         best = found.fits[0]
         probabilities = self._probabilities(found)
-        mask = zwarn.zwarning(found, data, self.limits, spectrum.resolution)
+        mask = zwarn.zwarning(found, data, limits or self.limits, spectrum.resolution)
         if redshift is not None:
             mask &= ~zwarn.mask("SMALL_DELTA_CHI2", "Z_FITLIMIT")
         anomaly, reasons = self._anomaly(found, mask)
@@ -251,6 +253,21 @@ class GasNet3:
         reasons += doubts
         score = 1.0 - (1.0 - misfit) * (0.5 if ambiguous else 1.0) * 0.5 ** len(doubts)
         return float(score), tuple(reasons)
+
+
+def limits_of(card: ScanCard | CombinationCard) -> zwarn.Limits:
+    """The limits of the warnings that a card gives.
+
+    Raises
+    ------
+    ModelError
+        ``bad_card`` if it gives one that there is not.
+    """
+    try:
+        return zwarn.Limits(**card.limits)
+    except TypeError as error:
+        path = card.folder / "card.json"
+        raise ModelError("bad_card", f"{path} has wrong limits: {error}") from None
 
 
 def _family(block: FamilyBlock, spectra: NDArray[np.float32]) -> Family:

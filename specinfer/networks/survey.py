@@ -14,7 +14,7 @@ from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard
 from specinfer.networks import gasnet2, gasnet3
 from specinfer.networks.gasnet2 import GasNet2, SubclassAnswer
-from specinfer.networks.gasnet3 import GasNet3
+from specinfer.networks.gasnet3 import GasNet3, limits_of
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.spectrum import Spectrum
@@ -46,6 +46,8 @@ class SurveyCombination:
         self.network = network
         self.scan = scan
         self.card = card
+        # Milder than those of the scan alone: what they let pass still has to be reliable.
+        self.limits = limits_of(card)
 
     @cached_property
     def checked_session(self) -> Session:
@@ -185,7 +187,7 @@ class SurveyCombination:
         if place > 0:
             chosen = self._first(found, place, data, spectrum, redshift)
         order = [place, *(i for i in range(len(p)) if i != place)]
-        answer = self.scan.answer(spectrum, data, chosen, redshift, proposal.embedding)
+        answer = self.scan.answer(spectrum, data, chosen, redshift, proposal.embedding, self.limits)
         reliability = float(p[place])
         mask = answer.zwarning
         if proposal.class_name == NO_SIGNAL and redshift is None:
