@@ -193,22 +193,27 @@ def _joined(before: Curve | None, new: Curve) -> Curve:
 def minima(curve: Curve, count: int) -> list[tuple[float, float]]:
     """The lowest local minima of a curve, more than 1000 km/s apart: chi2 and redshift.
 
-    Both are those of the parabola through the lowest point and its neighbours.
+    Both are those of the parabola through the lowest point and its neighbours. The slopes of a
+    deep minimum are no minima; the ends of the curve are, where it falls towards them.
     """
-    chi2, position = curve.chi2.copy(), np.log1p(curve.redshift)
-    found = []
-    for _ in range(count):
-        i = int(chi2.argmin())
-        if not np.isfinite(chi2[i]):
-            break
-        value, offset = float(curve.chi2[i]), 0.0
+    chi2, position = curve.chi2, np.log1p(curve.redshift)
+    padded = np.concatenate([[np.inf], chi2, [np.inf]])
+    local = np.flatnonzero((chi2 < padded[:-2]) & (chi2 <= padded[2:]) & np.isfinite(chi2))
+    step = float(position[1] - position[0]) if len(position) > 1 else 0.0
+    found: list[tuple[float, float]] = []
+    taken: list[float] = []
+    for i in local[np.argsort(chi2[local], kind="stable")]:
+        if any(abs(position[i] - other) < SEPARATION for other in taken):
+            continue
+        value, offset = float(chi2[i]), 0.0
         if 0 < i < len(chi2) - 1:
-            left, right = float(curve.chi2[i - 1]), float(curve.chi2[i + 1])
+            left, right = float(chi2[i - 1]), float(chi2[i + 1])
             bend = left - 2.0 * value + right
             if bend > 0:
                 offset = float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5))
                 value -= 0.125 * (left - right) ** 2 / bend
-        step = float(position[1] - position[0]) if len(position) > 1 else 0.0
+        taken.append(float(position[i]))
         found.append((value, float(np.expm1(position[i] + offset * step))))
-        chi2[np.abs(position - position[i]) < SEPARATION] = np.inf
+        if len(found) == count:
+            break
     return found

@@ -251,3 +251,17 @@ def test_a_spike_is_no_line() -> None:
     assert not is_spike(np.array([0.0, 90.0, 0.0]), np.ones(3)).any()
     made = to_grid(10.0**data.centres, flux, data.weight)
     assert made.weight[hit].max() == 0.0
+
+
+def test_the_slope_of_a_minimum_is_no_minimum() -> None:
+    position = np.linspace(0.0, 0.2, 2001)
+    deep = 1000.0 * (1.0 - np.exp(-0.5 * ((position - 0.05) / 0.004) ** 2))
+    shallow = -100.0 * np.exp(-0.5 * ((position - 0.15) / 0.002) ** 2)
+    curve = Curve(np.expm1(position), deep + shallow - 5.0 * position)
+    found = minima(curve, 3)
+    at = np.log1p([redshift for _, redshift in found])
+    np.testing.assert_allclose(at[:2], [0.05, 0.15], atol=2e-5)
+    # The curve falls towards its end.
+    assert at[2] == pytest.approx(0.2, abs=2e-4)
+    flat = Curve(np.expm1(position[:5]), np.array([3.0, 2.0, 2.0, 3.0, np.nan]))
+    assert len(minima(flat, 3)) == 1
