@@ -56,8 +56,8 @@ class SurveyConditions:
     snr : (float, float)
         Range of those, median over pixels.
     borrowed_snr : bool
-        Whether templates, which have no ratio of their own, take that of a random real galaxy
-        or quasar; if not they have one of that range.
+        Whether templates, which have no ratio of their own, take that of a random real object
+        of their family (stars: of a donor); if not they have one of that range.
     no_signal_share : float
         Share of spectra without a source.
     cut_share : float
@@ -128,9 +128,19 @@ class Donors:
     Parameters
     ----------
     spectra : sequence of SdssSpectrum
+
+    Attributes
+    ----------
+    sigma, filled, sky : ndarray, shape (n, COUNT)
+        Noise over its median (0 where unknown), the same with that of the others in gaps, and
+        how much of it is sky lines.
+    star_snr : ndarray
+        Signal-to-noise ratios of the stars among them whose redshift is sure.
     """
 
     def __init__(self, spectra: Sequence[SdssSpectrum]) -> None:
+        sure = [one for one in spectra if one.family == "STAR" and one.zwarning == 0]
+        self.star_snr = np.array([one.snr for one in sure])
         sigma = np.zeros((len(spectra), COUNT), dtype=np.float32)
         for row, one in enumerate(spectra):
             pixel = np.rint(np.log10(one.wavelength) / STEP).astype(np.intp) - FIRST
@@ -174,8 +184,11 @@ class SurveySimulator:
         self.donors = donors
         self.conditions = conditions or SurveyConditions()
         self.rows = {name: library.part(part) for name, library in libraries.items()}
-        known = np.concatenate([one.snr[self.rows[name]] for name, one in libraries.items()])
-        self.ratios = known[np.isfinite(known)]
+        # What templates borrow: ratios of real objects of their family.
+        self.ratios = {
+            name: one.snr[self.rows[name]][np.isfinite(one.snr[self.rows[name]])]
+            for name, one in libraries.items()
+        } | {"STAR": donors.star_snr}
 
     def draw(
         self,
@@ -230,7 +243,8 @@ class SurveySimulator:
             subclass[mine] = np.where(known, first + label, -1)
             ratio = library.snr[rows]
             if c.borrowed_snr:
-                ratio = np.where(np.isfinite(ratio), ratio, rng.choice(self.ratios, rows.size))
+                borrowed = rng.choice(self.ratios[name], rows.size)
+                ratio = np.where(np.isfinite(ratio), ratio, borrowed)
             use = own & np.isfinite(ratio)
             snr[mine[use]] = np.maximum(ratio[use], 0.3) * np.exp(
                 rng.normal(0.0, 0.1, int(use.sum()))
