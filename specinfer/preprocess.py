@@ -252,11 +252,16 @@ _ROWS = 8
 
 
 @lru_cache(maxsize=8)
-def _kernel(n_coarse: int, step: float, width: float) -> tuple[FloatArray, FloatArray]:
-    """Gaussian weights between coarse pixels, and their distances in ln(wavelength)."""
+def _kernel(n_coarse: int, step: float, width: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Gaussian weights K between coarse pixels, and K d and K d^2.
+
+    d are their distances in ln(wavelength).
+    """
     x = np.arange(n_coarse) * step * _COARSE
     distance = x[None, :] - x[:, None]
-    return np.exp(-0.5 * (distance / width) ** 2), distance
+    kernel = np.exp(-0.5 * (distance / width) ** 2)
+    first = kernel * distance
+    return kernel, first, first * distance
 
 
 def _block_sums(flux: FloatArray, valid: BoolArray) -> FloatArray:
@@ -290,10 +295,8 @@ def _regress(sums: FloatArray, counts: FloatArray, config: Preprocessing) -> Flo
     Unlike a running mean it has no bias where the continuum is steep, at the ends
     of the coverage and beside gaps. `sums` and `counts` are those of the coarse pixels.
     """
-    kernel, distance = _kernel(counts.shape[-1], config.step, config.continuum_width)
-    # K d and K d^2 as matrices; rows are the points where the line is evaluated.
-    first = kernel * distance
-    second = first * distance
+    # Rows of the matrices are the points where the line is evaluated.
+    kernel, first, second = _kernel(counts.shape[-1], config.step, config.continuum_width)
     s0, s1, s2 = _times(counts, kernel.T), _times(counts, first.T), _times(counts, second.T)
     t0, t1 = _times(sums, kernel.T), _times(sums, first.T)
     # A little ridge turns the line into a mean where only one block is in reach.

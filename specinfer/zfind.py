@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float64]
 # Minima that are closer, in ln(1+z), are one: 1000 km/s.
 SEPARATION = 1000.0 / 299792.458
 N_BEST = 3
-# Minima of a family that are fitted, at most.
+# Minima of a family that are fitted, at most; of a window one.
 _MOST = 3
 # Steps of the fits of the best minima on the spectrum's own pixels.
 _ITERATIONS = (4, 2)
@@ -115,7 +115,8 @@ def find(
         coarse, scatter = pixels[factor]
         curve = scanner.scan(coarse, resolution, redshifts)
         curve = curve._replace(chi2=curve.chi2 + scatter)
-        waiting += [_Minimum(*pair, scanner) for pair in minima(curve, _MOST)]
+        most = _MOST if redshifts is None else 1
+        waiting += [_Minimum(*pair, scanner) for pair in minima(curve, most)]
         curves[scanner.family.name] = _joined(curves.get(scanner.family.name), curve)
     waiting.sort(key=lambda one: one.chi2)
     rough: list[tuple[float, Fit, Scanner]] = []

@@ -81,6 +81,10 @@ def mask(*which: str) -> int:
     return sum(1 << BITS[name] for name in set(which))
 
 
+# Bits that mean nothing where the redshift was given.
+OF_A_SEARCH = mask("SMALL_DELTA_CHI2", "Z_FITLIMIT")
+
+
 def gains(found: Found, data: Gridded) -> FloatArray:
     """How much each pixel's chi2 falls from the smooth continuum to the best fit, shape (n,)."""
     best = found.fits[0].model
@@ -112,29 +116,33 @@ def zwarning(
     usable = float((data.weight > 0).sum()) * pixel
     gain = gains(found, data)
     total = float(gain.sum())
-    wavelength = 10.0**data.centres
     raised = {
         "LITTLE_COVERAGE": usable < limits.coverage,
         "SMALL_DELTA_CHI2": found.delta_chi2 < limits.delta_chi2,
         "Z_FITLIMIT": found.fits[0].at_limit,
         "NO_SIGNAL": total < limits.gain,
         "SKYLINE_DRIVEN": total > 0
-        and float(gain[_on_sky(wavelength)].sum()) > limits.sky_share * total,
+        and float(gain[_on_sky(data.centres)].sum()) > limits.sky_share * total,
         "SINGLE_LINE": total > 0 and _best_window(gain, pixel) > limits.line_share * total,
         "OUT_OF_DOMAIN": resolution is not None and resolution < limits.resolution,
     }
     return mask(*(name for name, is_set in raised.items() if is_set))
 
 
-def _on_sky(wavelength: FloatArray) -> NDArray[np.bool_]:
-    on = np.zeros(wavelength.size, dtype=bool)
-    for line in SKY_LINES:
-        on |= np.abs(wavelength - line) < _NEAR_SKY
+def _on_sky(centres: FloatArray) -> NDArray[np.bool_]:
+    """Pixels on sky lines, from their rising log10(wavelength)."""
+    on = np.zeros(centres.size, dtype=bool)
+    lines = np.array(SKY_LINES)
+    low, high = np.searchsorted(centres, np.log10([lines - _NEAR_SKY, lines + _NEAR_SKY]))
+    for start, stop in zip(low, high, strict=True):
+        on[start:stop] = True
     return on
 
 
 def _best_window(gain: FloatArray, pixel: float) -> float:
     """The largest sum of gains within one line's width."""
     width = max(3, round(2 * _LINE / pixel))
-    sums = np.convolve(gain, np.ones(width), mode="valid") if gain.size >= width else gain
-    return float(sums.max())
+    if gain.size < width:
+        return float(gain.max())
+    below = np.concatenate([[0.0], np.cumsum(gain)])
+    return float((below[width:] - below[:-width]).max())

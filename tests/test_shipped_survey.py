@@ -24,7 +24,8 @@ def classifier() -> Classifier:
 
 
 def example(number: int) -> tuple[Spectrum, dict[str, str]]:
-    rows = list(csv.DictReader((EXAMPLES / "truth" / "truth.csv").open()))
+    text = (EXAMPLES / "truth" / "truth.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
     return read(EXAMPLES / rows[number]["file"])[0], rows[number]
 
 

@@ -45,7 +45,7 @@ COVERAGE = 0.9
 REAL_WEIGHT = 8.0
 # Answers without a warning: how many may be off, and how much noise may pass.
 OUTLIER_RATE, NOISE_RATE, OUTLIER = 0.007, 0.003, 0.01
-WINDOWS = Windows(half_width=0.006, modes=3, least_family=0.002, least_mode=0.01, enough=0.97)
+WINDOWS = Windows(half_width=0.005, modes=3, least_family=0.02, least_mode=0.02, enough=0.97)
 # The warnings that are as elsewhere; the strict one is UNRELIABLE.
 LIMITS = {"delta_chi2": 9.0, "gain": 30.0}
 _RIDGE = 1e-3

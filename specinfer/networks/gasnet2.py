@@ -22,6 +22,8 @@ from specinfer.subclass_card import NO_SIGNAL, SubclassCard
 
 FloatArray = NDArray[np.float64]
 _MODES = 3
+# Families that are less probable give no candidates beside better ones.
+_UNLIKELY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,9 +297,9 @@ class GasNet2:
         known: float | None,
     ) -> tuple[Candidate, ...]:
         """The best pairs of family and redshift."""
-        pairs = []
+        pairs: list[Candidate] = []
         for name in ranked:
-            if name not in pdfs:
+            if name not in pdfs or (pairs and families[name] < _UNLIKELY):
                 continue
             if known is not None:
                 pairs.append(Candidate(name, float(known), families[name]))

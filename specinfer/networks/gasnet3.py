@@ -175,7 +175,6 @@ class GasNet3:
         found: Found,
         redshift: float | None = None,
         embedding: NDArray[np.float32] = _NO_EMBEDDING,
-        limits: zwarn.Limits | None = None,
     ) -> SurveyAnswer:
         """What a scan means.
 
@@ -187,14 +186,12 @@ class GasNet3:
         redshift : float, optional
             The known one.
         embedding : ndarray, shape (E,), optional
-        limits : Limits, optional
-            Of the warnings; by default those of the card.
         """
         best = found.fits[0]
         probabilities = self._probabilities(found)
-        mask = zwarn.zwarning(found, data, limits or self.limits, spectrum.resolution)
+        mask = zwarn.zwarning(found, data, self.limits, spectrum.resolution)
         if redshift is not None:
-            mask &= ~zwarn.mask("SMALL_DELTA_CHI2", "Z_FITLIMIT")
+            mask &= ~zwarn.OF_A_SEARCH
         anomaly, reasons = self._anomaly(found, mask)
         ranked = tuple(sorted(probabilities, key=lambda name: -probabilities[name]))
         least = self.card.set_threshold

@@ -183,13 +183,15 @@ class SurveyCombination:
         place = max(
             (i for i, one in enumerate(found.fits) if one.family == best), key=lambda i: p[i]
         )
-        chosen = found
+        answer = alone
         if place > 0:
             chosen = self._first(found, place, data, spectrum, redshift)
+            answer = self.scan.answer(spectrum, data, chosen, redshift)
         order = [place, *(i for i in range(len(p)) if i != place)]
-        answer = self.scan.answer(spectrum, data, chosen, redshift, proposal.embedding, self.limits)
         reliability = float(p[place])
-        mask = answer.zwarning
+        mask = zwarn.zwarning(answer.found, data, self.limits, spectrum.resolution)
+        if redshift is not None:
+            mask &= ~zwarn.OF_A_SEARCH
         if proposal.class_name == NO_SIGNAL and redshift is None:
             mask |= zwarn.mask(NO_SIGNAL)
         if reliability < self.card.least_reliability:
@@ -198,7 +200,7 @@ class SurveyCombination:
         ranked = sorted(families, key=lambda name: -families[name])
         kept = tuple(name for name in ranked if families[name] >= self.card.set_threshold)
         novel = "NOVEL" in proposal.flags
-        reasons = answer.anomaly_reasons + (("NOVEL",) if novel else ())
+        news = ("NOVEL",) if novel else ()
         return replace(
             answer,
             probabilities=families,
@@ -207,8 +209,9 @@ class SurveyCombination:
             subtype_probabilities=subtypes,
             zwarning=mask,
             anomaly=1.0 - (1.0 - answer.anomaly) * (0.5 if novel else 1.0),
-            anomaly_reasons=reasons,
-            flags=tuple({*answer.flags, *zwarn.names(mask), *(("NOVEL",) if novel else ())}),
+            anomaly_reasons=(*answer.anomaly_reasons, *news),
+            flags=tuple({*answer.flags} - {*zwarn.BITS} | {*zwarn.names(mask), *news}),
+            embedding=proposal.embedding,
             candidates=tuple(
                 Candidate(found.fits[i].family, found.fits[i].redshift, float(p[i])) for i in order
             )[:3],
