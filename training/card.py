@@ -87,6 +87,26 @@ def commit() -> str:
         return "unknown"
 
 
+def follow(folder: Path, before: str) -> None:
+    """Tell the combinations beside a model that its card has changed, but not its network.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder, as it is now.
+    before : str
+        The hash of its model.onnx that combinations may still name.
+    """
+    now = read_card(folder)["sha256"]
+    for path in sorted(folder.parent.glob("*/card.json")):
+        card = read_card(path.parent)
+        named = [one for one in card.get("members", {}).values() if one["sha256"] == before]
+        for one in named:
+            one["sha256"] = now
+        if named:
+            write_card(path.parent, card)
+
+
 def _write_json(path: Path, card: dict[str, Any]) -> None:
     _replace(path, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
 

@@ -26,7 +26,7 @@ from training.archive.rest import RestLibrary
 from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.split import PARTS
 from training.archive.subclasses import FAMILIES, PUBLISHED, SUBCLASSES
-from training.card import commit, read_card, write_card
+from training.card import commit, follow, read_card, write_card
 from training.evaluation.intervals import Figure, Resampler, divide
 from training.evaluation.pictures import confusion_figure
 from training.evaluation.survey_readme import write_survey_readme
@@ -374,7 +374,9 @@ def main(
         card["metrics"] = {**card.get("metrics", {}), part: made | {"count": count, "seed": seed}}
         if "subclasses" in made:
             write_confusion(folder, part, made["subclasses"])
+        before = card["sha256"]
         write_card(folder, card)
+        follow(folder, before)
         write_survey_readme(folder)
 
 
