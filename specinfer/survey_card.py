@@ -12,7 +12,7 @@ from specinfer.models import ModelCard, card_fingerprint, load_card
 from specinfer.subclass_card import NO_SIGNAL
 
 # What speaks for a fit, and for none of them (see `specinfer.zweigh`).
-FIT_CLUES = ("family", "redshift", "misfit", "far_misfit")
+FIT_CLUES = ("family", "redshift", "misfit")
 NONE_CLUES = ("one", "no_signal", "gain", "reduced_chi2", "coverage", "snr")
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.survey_card import Weights
+from specinfer.survey_card import FIT_CLUES, Weights
 from specinfer.zfind import Found
 from specinfer.zgrid import LN_STEP, Gridded
 
@@ -22,8 +22,11 @@ FloatArray = NDArray[np.float64]
 # Agreement in ln(1+z): what a survey network can resolve.
 _NEAR = 0.006
 _LEAST = 1e-6
-# Differences beyond this many times the scatter say no more.
-_FAR = 200.0
+# A network that is sure is still wrong now and then where spectra are not as it learned: its
+# probabilities of a family, and of redshifts, are taken to be no less.
+_LEAST_FAMILY, _LEAST_NEAR = 0.01, 1e-3
+# A fit that is worse by so many times the scatter is not the right one, whatever a network says.
+_HOPELESS = 150.0
 
 
 class Opinion(NamedTuple):
@@ -68,7 +71,7 @@ def clues(
 
     Returns
     -------
-    fits : ndarray, shape (n_fits, 4)
+    fits : ndarray, shape (n_fits, 3)
     none : ndarray, shape (6,)
     """
     chi2 = np.array([one.chi2 for one in found.fits])
@@ -79,10 +82,9 @@ def clues(
     fits = np.array(
         [
             [
-                np.log(max(opinion.families.get(one.family, 0.0), _LEAST)),
-                np.log(max(opinion.near(one.family, one.redshift), _LEAST)),
+                np.log(max(opinion.families.get(one.family, 0.0), _LEAST_FAMILY)),
+                np.log(max(opinion.near(one.family, one.redshift), _LEAST_NEAR)),
                 -np.log1p(d),
-                -min(d, _FAR) / _FAR,
             ]
             for one, d in zip(found.fits, worse, strict=True)
         ]
@@ -102,6 +104,11 @@ def clues(
     return fits, none
 
 
+def hopeless(fits: FloatArray) -> NDArray[np.bool_]:
+    """Fits, as rows of `clues`, that are far worse than the best."""
+    return np.asarray(-fits[:, FIT_CLUES.index("misfit")] > np.log1p(_HOPELESS))
+
+
 def chances(
     weights: Weights, found: Found, data: Gridded, opinion: Opinion, snr: float
 ) -> tuple[FloatArray, float]:
@@ -116,6 +123,7 @@ def chances(
     fits, none = clues(found, data, opinion, snr)
     score = fits @ np.array(weights.fit)
     score += [weights.bias.get(one.family, 0.0) for one in found.fits]
+    score[hopeless(fits)] = -np.inf
     every = np.append(score, none @ np.array(weights.none))
     p = np.exp(every - every.max())
     p /= p.sum()

@@ -27,7 +27,7 @@ from specinfer.zweigh import chances, clues
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = {
-    "fit": {"family": 0.5, "redshift": 0.5, "misfit": 2.0, "far_misfit": 1.0},
+    "fit": {"family": 0.5, "redshift": 0.5, "misfit": 2.0},
     "none": {
         "one": 1.0, "no_signal": 0.2, "gain": 1.0, "reduced_chi2": 0.5, "coverage": -0.5,
         "snr": -0.5,
@@ -182,6 +182,22 @@ def test_chances_are_probabilities_and_follow_the_network(both: SurveyCombinatio
     better, less = chances(both.card.weights, found, data, sure, spectrum.snr)
     assert better[0] > p[0]
     assert less < rest
+
+
+def test_a_network_does_not_overrule_a_scan_that_is_sure(both: SurveyCombination) -> None:
+    spectrum = survey_spectrum(star(), (0.7, 0.3), 0.0003, 40.0)
+    (proposal,) = both.network.predict([spectrum])
+    assert not isinstance(proposal, ReadError)
+    assert proposal.probabilities["STAR"] < 0.1
+    whole = both.everywhere(spectrum, None)
+    assert not isinstance(whole, ReadError)
+    data, found = whole
+    certain = opinion_of(proposal)._replace(families={"GALAXY": 1.0, "QSO": 0.0, "STAR": 0.0})
+    p, _ = chances(both.card.weights, found, data, certain, spectrum.snr)
+    assert found.fits[0].family == "STAR"
+    others = [chance for one, chance in zip(found.fits, p, strict=True) if one.family != "STAR"]
+    assert max(others) == 0.0
+    assert p.max() > 0.0
 
 
 def test_what_the_network_proposes_stays_a_candidate(both: SurveyCombination) -> None:

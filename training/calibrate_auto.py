@@ -1,7 +1,8 @@
 """``python -m training.calibrate_auto``: how much network and scan are worth together.
 
-Fits the weights of `specinfer.zweigh` and the limits of the warnings on validation objects,
-simulated and real, and on noise, and writes the card of the combination.
+Fits the weights of `specinfer.zweigh` and the limits of the warnings on simulated spectra of
+validation objects, on real ones of validation and of the noise donors, and on noise, and writes
+the card of the combination.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from specinfer.spectrum import Spectrum
 from specinfer.survey_card import FIT_CLUES, NONE_CLUES, CombinationCard, Weights, Windows
 from specinfer.zfind import Found
 from specinfer.zgrid import Gridded
-from specinfer.zweigh import Opinion, clues
+from specinfer.zweigh import Opinion, clues, hopeless
 from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.card import commit, write_card
@@ -77,7 +78,8 @@ def case_of(
     fits, none = clues(found, data, opinion, snr)
     right, dz = judged(found, truth)
     family = np.array([list(FAMILIES).index(one.family) for one in found.fits])
-    return Case(fits, none, family, right, dz, truth[1], weight, everywhere)
+    use = ~hopeless(fits)
+    return Case(fits[use], none, family[use], right[use], dz[use], truth[1], weight, everywhere)
 
 
 def judged(found: Found, truth: Truth) -> tuple[NDArray[np.bool_], FloatArray]:
@@ -115,7 +117,7 @@ def cases_of(
 
 
 def padded(cases: Sequence[Case]) -> tuple[torch.Tensor, ...]:
-    """Clues (n, k, 4), families, right ones, which exist, clues of none, and weights."""
+    """Clues (n, k, 3), families, right ones, which exist, clues of none, and weights."""
     most = max(len(one.fits) for one in cases)
     fits = np.zeros((len(cases), most, len(FIT_CLUES)))
     family = np.zeros((len(cases), most), dtype=np.int64)
@@ -190,10 +192,8 @@ def outcome(weights: Weights, one: Case) -> Outcome:
     source = one.truth in FAMILIES
     truth = 0.0
     if source:
-        # Where no fit is right, the class is as the network says.
         mine = one.family == list(FAMILIES).index(one.truth)
-        prior = float(np.exp(one.fits[mine, 0].max())) if mine.any() else 0.0
-        truth = float(p[:-1][mine].sum() + p[-1] * prior)
+        truth = float(p[:-1][mine].sum() / p[:-1].sum())
     off = bool(abs(one.dz[best]) > OUTLIER)
     return Outcome(float(p[best]), bool(one.right[best]), off, source, truth)
 
@@ -293,7 +293,7 @@ def main(
     noise_count: Annotated[int, typer.Option(help="Spectra without a source.")] = 1200,
     seed: Annotated[int, typer.Option(help="Seed of the simulated spectra.")] = 7,
 ) -> None:
-    """Fit the combination on validation objects, and write its card.
+    """Fit the combination on what is not for the exam, and write its card.
 
     Example: python -m training.calibrate_auto
     """
@@ -312,9 +312,11 @@ def main(
         cases += cases_of(combination, *simulated_spectra(batch), 1.0, words)
     batch = simulator.draw_noise(noise_count, step_rng(seed, CALIBRATION, 99))
     cases += cases_of(combination, *simulated_spectra(batch), 1.0, "noise")
-    for window in (None, (4500.0, 7500.0)):
-        pair = real_spectra("validation", data, window)
-        cases += cases_of(combination, *pair, REAL_WEIGHT, "real spectra")
+    # The donors gave the simulator the shape of their noise, not their light.
+    for part in ("validation", "train"):
+        for window in (None, (4500.0, 7500.0)):
+            pair = real_spectra(part, data, window)
+            cases += cases_of(combination, *pair, REAL_WEIGHT, "real spectra")
     weights = fit_weights(cases)
     outcomes = [outcome(weights, one) for one in cases if one.everywhere]
     counts = {"simulated": count, "noise": noise_count, "searches": len(cases)}

@@ -85,11 +85,11 @@ def classify(
 def real_spectra(
     part: str, data: Path, window: tuple[float, float] | None
 ) -> tuple[list[Spectrum], list[Truth]]:
-    """The real spectra of a part, with what the SDSS pipeline says of them."""
+    """The real spectra of a part, with what the SDSS pipeline says of them, if it is sure."""
     spectra, truths = [], []
     for one in part_of(read_sdss(data), part):
         made = as_spectrum(one, window)
-        if made is not None:
+        if made is not None and one.zwarning == 0:
             spectra.append(made)
             truths.append((one.object, one.family, one.redshift, one.snr))
     return spectra, truths

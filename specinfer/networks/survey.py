@@ -114,7 +114,7 @@ class SurveyCombination:
 
     def search(
         self, spectrum: Spectrum, proposal: SubclassAnswer, redshift: float | None = None
-    ) -> tuple[Gridded, Found, FloatArray, float, str] | ReadError:
+    ) -> tuple[Gridded, Found, FloatArray, str] | ReadError:
         """Scan where the network says, and everywhere if that is not enough.
 
         Returns
@@ -123,20 +123,18 @@ class SurveyCombination:
         found : Found
         chances : ndarray, shape (n_fits,)
             Probability that each fit has the right class and redshift.
-        none : float
-            Probability that none has.
         searched : {"windows", "everywhere"}
         """
         opinion = opinion_of(proposal)
         first = None if redshift is not None else self.in_windows(spectrum, proposal)
         if first is not None:
-            p, none = self._chances(first, opinion, spectrum.snr)
+            p = self._chances(first, opinion, spectrum.snr)
             if p.max() >= self.card.windows.enough:
-                return *first, p, none, "windows"
+                return *first, p, "windows"
         made = self.everywhere(spectrum, first, redshift)
         if isinstance(made, ReadError):
             return made
-        return *made, *self._chances(made, opinion, spectrum.snr), "everywhere"
+        return *made, self._chances(made, opinion, spectrum.snr), "everywhere"
 
     def in_windows(
         self, spectrum: Spectrum, proposal: SubclassAnswer
@@ -164,11 +162,9 @@ class SurveyCombination:
         data, found = made
         return data, with_fits(found, first[1].fits)
 
-    def _chances(
-        self, made: tuple[Gridded, Found], opinion: Opinion, snr: float
-    ) -> tuple[FloatArray, float]:
+    def _chances(self, made: tuple[Gridded, Found], opinion: Opinion, snr: float) -> FloatArray:
         data, found = made
-        return chances(self.card.weights, found, data, opinion, snr)
+        return chances(self.card.weights, found, data, opinion, snr)[0]
 
     def _answer(
         self, spectrum: Spectrum, redshift: float | None, proposal: SubclassAnswer
@@ -176,9 +172,9 @@ class SurveyCombination:
         outcome = self.search(spectrum, proposal, redshift)
         if isinstance(outcome, ReadError):
             return outcome
-        data, found, p, none, searched = outcome
+        data, found, p, searched = outcome
         alone = self.scan.answer(spectrum, data, found, redshift)
-        families = _families(found, p, none, proposal)
+        families = _families(found, p, self.card.classes)
         best = max(families, key=families.__getitem__)
         place = max(
             (i for i, one in enumerate(found.fits) if one.family == best), key=lambda i: p[i]
@@ -257,19 +253,13 @@ def opinion_of(proposal: SubclassAnswer) -> Opinion:
     )
 
 
-def _families(
-    found: Found, p: FloatArray, none: float, proposal: SubclassAnswer
-) -> dict[str, float]:
-    """P(family): of its fits, and where none is right as the network says."""
-    names = [name for name in proposal.probabilities if name != NO_SIGNAL]
-    prior = np.array([proposal.probabilities[name] for name in names]) + 1e-9
-    made = none * prior / prior.sum()
+def _families(found: Found, p: FloatArray, names: Sequence[str]) -> dict[str, float]:
+    """P(family): of its fits, given that one of them is right."""
+    made = dict.fromkeys(names, 0.0)
     for one, chance in zip(found.fits, p, strict=True):
-        made[names.index(one.family)] += chance
-    # A family without a fit has no redshift to give.
-    fitted = np.array([name in {one.family for one in found.fits} for name in names])
-    made = np.where(fitted, made, 0.0)
-    return {name: float(x) for name, x in zip(names, made / made.sum(), strict=True)}
+        made[one.family] += float(chance)
+    total = sum(made.values())
+    return {name: chance / total for name, chance in made.items()}
 
 
 def _merged(

@@ -18,7 +18,7 @@ from training.calibrate_auto import (
     outcome,
 )
 
-TRUE = np.array([1.0, 0.5, 2.0, 0.7])
+TRUE = np.array([1.0, 0.5, 2.0])
 NONE = np.array([-2.0, 0.8, 0.5, 0.0, -0.4, 0.3])
 
 
