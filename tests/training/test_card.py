@@ -131,3 +131,23 @@ def test_the_readme_of_a_model_without_pictures(tmp_path: Path) -> None:
     )
     assert "pictures/" not in text
     assert "None" not in text
+
+
+def test_a_combination_follows_its_members_card(tmp_path: Path) -> None:
+    member = write_model(tmp_path)
+    before = card.read_card(member)["sha256"]
+    block = {"name": member.name, "version": "0.0.1", "sha256": before}
+    both = tmp_path / "both"
+    card.write_card(both, {"family": "survey", "members": {"network": block}})
+    # Of other weights, or of nothing: they stay as they are.
+    other = tmp_path / "other"
+    card.write_card(other, {"family": "survey", "members": {"network": block | {"sha256": "0"}}})
+    untouched = (other / "card.json").read_bytes()
+    card.write_card(member, card.read_card(member) | {"metrics": {"accuracy": 0.9}})
+    card.follow(member, before)
+    now = card.read_card(both)
+    assert now["members"]["network"]["sha256"] == card.read_card(member)["sha256"] != before
+    stripped = {key: value for key, value in now.items() if key != "sha256"}
+    assert now["sha256"] == card.card_fingerprint(stripped)
+    assert (other / "card.json").read_bytes() == untouched
+    assert not (both / "model.onnx").exists()

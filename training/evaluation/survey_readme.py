@@ -87,9 +87,13 @@ def _combination(card: dict[str, Any]) -> Iterable[str]:
     yield (
         f"Fitted by `python -m training.calibrate_auto` on {fitted['searches']} searches of "
         f"validation objects ({fitted['simulated']} simulated spectra, {fitted['noise']} of "
-        "nothing, and the real ones of validation, whole and with 4500-7500 A alone). Answers "
-        f"less likely than {block['least_reliability']} carry UNRELIABLE."
+        "nothing, and the real ones of validation and of the noise donors, whole and with "
+        f"4500-7500 A alone). Answers less likely than {block['least_reliability']} carry "
+        "UNRELIABLE."
     )
+    for note in card.get("notes", ()):
+        yield ""
+        yield note
 
 
 def _trained(training: dict[str, Any]) -> str:
