@@ -73,6 +73,7 @@ Examples:
   specinfer classify --json 'night/*.fits' > night.jsonl
   specinfer classify night/ --output night.csv --plot pictures/
   specinfer classify night/ -o night.jsonl --embedding night.npy
+  specinfer classify coadd-main-dark-9144.fits -o answers.jsonl
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
 
@@ -87,6 +88,8 @@ Flags of an answer:
   Z_GIVEN, Z_CONFLICT       the redshift was given; p(z) excludes it
   NOVEL                     unlike all spectra that the model was trained on
   HOST_DOMINATED            a transient with much host light
+  UNRELIABLE, SMALL_DELTA_CHI2, NO_SIGNAL...
+                            warnings of survey spectra: docs/survey.md
 
 \b
 Exit codes:
@@ -106,7 +109,11 @@ def classify(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Name of a model (see `specinfer models`), or its folder.")
+        str,
+        typer.Option(
+            help="Name of a model (see `specinfer models`), or its folder; auto takes survey for "
+            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others."
+        ),
     ] = "auto",
     redshift: Annotated[
         float | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -181,6 +182,10 @@ def csv_line(cells: Iterable[str]) -> str:
     return buffer.getvalue()
 
 
+# No redshift is known better.
+_MOST_DIGITS = 7
+
+
 def table_header(top: int) -> list[str]:
     """Column titles of the table for people."""
     header = ["Spectrum", "Class", "P", "Redshift", "Phase (d)", "S/N"]
@@ -232,9 +237,14 @@ def table_row(result: Classification, top: int) -> list[str | Text]:
 
 
 def with_error(value: float | None, error: float | None, digits: int) -> str:
-    """A value with its error, "0.0312 ± 0.0021"; empty if there is none."""
+    """A value with its error, "0.0312 ± 0.0021"; empty if there is none.
+
+    As many digits as given, more where the error would hardly have any.
+    """
     if value is None:
         return ""
+    if error is not None and 0.0 < error < 10.0**-digits:
+        digits = min(1 - math.floor(math.log10(error)), _MOST_DIGITS)
     text = f"{value:.{digits}f}"
     return text if error is None else f"{text} ± {error:.{digits}f}"
 

@@ -411,6 +411,9 @@ def test_table_rows(tiny: Path) -> None:
         assert len(row) == len(table_header(top))
         assert row[0] == "b.fits [red]x[/red]"
     assert with_error(0.03124, 0.00213, 4) == "0.0312 ± 0.0021"
+    assert with_error(0.2136812, 0.0000273, 4) == "0.213681 ± 0.000027"
+    assert with_error(11.2, 5.3, 0) == "11 ± 5"
+    assert with_error(11.2, 0.4, 0) == "11.20 ± 0.40"
     assert with_error(None, None, 1) == ""
 
 
