@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 import specinfer
 from specinfer import Classification, Classifier, ReadError, Spectrum
@@ -215,3 +216,16 @@ def test_sdss_spectra_by_their_pipeline(samples: Path, answers: Answers) -> None
     assert count == 33
     assert len(right) >= 25
     assert sum(right) / len(right) >= 0.95
+
+
+def test_a_desi_redshift_is_that_of_redrock(samples: Path, answers: Answers) -> None:
+    """An emission-line galaxy: redrock's redshift lies beside the spectrum."""
+    folder = samples / "desi_coadd"
+    with fits.open(folder / "redrock-4-80613-thru20210324.fits") as hdus:
+        row = hdus["REDSHIFTS" if "REDSHIFTS" in hdus else "ZBEST"].data[0]
+        target, redshift, kind = str(row["TARGETID"]), float(row["Z"]), str(row["SPECTYPE"])
+    (result,) = answers.results["desi_coadd/coadd-4-80613-thru20210324.fits"]
+    assert result.object == target
+    assert result.class_name == kind == "GALAXY"
+    assert result.zwarning == 0
+    assert result.redshift == pytest.approx(redshift, abs=3e-5)
