@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import onnx
-import torch
 import typer
 from rich.console import Console
 
 from specinfer.preprocess import N_CHANNELS
 from training.architectures import count_parameters
 from training.architectures.eigen import EigenNet
-from training.archive.build_rest import rest_hash
 from training.archive.rest import RestLibrary
-from training.archive.sdss import SPLIT, part_of, read_sdss
-from training.archive.split import PARTS, read_split
+from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.calibrate_eigen import load_net
 from training.card import commit, publish, write_card
 from training.export import OPSET, to_onnx
 from training.parity import LARGEST_DIFFERENCE, largest_difference, run_onnx, run_torch
 from training.paths import ROOT, shared_data
-from training.run import run_name
+from training.provenance import provenance
 from training.simulate.survey import REDSHIFTS, Donors, SurveySimulator
 from training.stream import VALIDATION, step_rng
-from training.train_eigen import CHECKPOINT, EigenRecipe, inputs_of, read_libraries
+from training.train_eigen import EigenRecipe, inputs_of, read_libraries
 
 app = typer.Typer(add_completion=False)
 N_GOLDEN = 6
@@ -77,7 +73,6 @@ def make_card(
     scan = json.loads(path.read_text())
     grid = recipe.preprocessing
     total = sum(recipe.network.n_spectra.values())
-    state = torch.load(run / CHECKPOINT, weights_only=True)
     outputs: list[dict[str, Any]] = [{"name": "coefficients", "shape": ["batch", total]}]
     for name in FAMILIES:
         shape = list(network.roots[name].shape)
@@ -111,18 +106,7 @@ def make_card(
                 "stride": recipe.network.stride,
                 "n_pixels": recipe.network.n_pixels,
             },
-            "recipe": f"training/configs/{recipe.name}.toml",
-            "run": run_name(run),
-            "settings": asdict(recipe.training),
-            "seconds": round(state["seconds"]),
-            "libraries_sha256": {name: rest_hash(one) for name, one in libraries.items()},
-            "rows": {
-                part: {name: len(one.part(part)) for name, one in libraries.items()}
-                for part in PARTS
-            },
-            "split": SPLIT.relative_to(ROOT).as_posix(),
-            "split_sha256": read_split(SPLIT)["sha256"],
-            "torch": torch.__version__,
+            **provenance(recipe.name, recipe.training, run, libraries),
         },
         "metrics": {},
         "citations": list(CITATIONS),

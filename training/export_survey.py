@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from rich.console import Console
 
@@ -17,17 +16,15 @@ from specinfer.preprocess import N_CHANNELS
 from training.architectures import count_parameters
 from training.architectures.fuse import fuse
 from training.architectures.survey import DISTANT, SurveyNet
-from training.archive.build_rest import rest_hash
 from training.archive.rest import RestLibrary
-from training.archive.sdss import SPLIT, part_of, read_sdss
-from training.archive.split import PARTS, read_split
+from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import PUBLISHED, SUBCLASSES
 from training.card import commit, publish, write_card
 from training.export import OPSET, to_onnx
 from training.export_eigen import CITATIONS, FLAGS, N_GOLDEN
 from training.parity import LARGEST_DIFFERENCE, largest_difference, run_onnx, run_torch
 from training.paths import ROOT, shared_data
-from training.run import CHECKPOINT, run_name
+from training.provenance import provenance
 from training.simulate.survey import REDSHIFTS, Donors, SurveySimulator
 from training.stream import VALIDATION, step_rng
 from training.survey_run import load_survey
@@ -53,7 +50,6 @@ def make_card(
     grid, shape = recipe.preprocessing, network.config
     sizes = {"class_logits": shape.n_classes, "embedding": shape.embedding}
     sizes |= {f"{name.lower()}_redshift_logits": shape.n_redshift for name in DISTANT}
-    state = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
     return {
         "schema": "specinfer.card/1",
         "name": recipe.name,
@@ -79,19 +75,7 @@ def make_card(
         "training": {
             "network": {"architecture": "survey"}
             | {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(shape).items()},
-            "recipe": f"training/configs/{recipe.name}.toml",
-            "run": run_name(run),
-            "settings": asdict(recipe.training),
-            "steps": state["step"],
-            "seconds": round(state["seconds"]),
-            "libraries_sha256": {name: rest_hash(one) for name, one in libraries.items()},
-            "rows": {
-                part: {name: len(one.part(part)) for name, one in libraries.items()}
-                for part in PARTS
-            },
-            "split": SPLIT.relative_to(ROOT).as_posix(),
-            "split_sha256": read_split(SPLIT)["sha256"],
-            "torch": torch.__version__,
+            **provenance(recipe.name, recipe.training, run, libraries),
         },
         "metrics": {},
         "citations": list(CITATIONS),
