@@ -109,7 +109,7 @@ def find(
     curves: dict[str, Curve] = {}
     waiting: list[_Minimum] = []
     for scanner, redshifts in searches:
-        factor = max(1, scanner.family.binning // data.binning)
+        factor = _factor(scanner, data)
         if factor not in pixels:
             pixels[factor] = data.rebinned(factor)
         coarse, scatter = pixels[factor]
@@ -127,7 +127,7 @@ def find(
         heard = any(one[2] is scanner for one in rough)
         if heard and len(ranked) >= count and chi2 > ranked[count - 1]:
             continue
-        factor = max(1, scanner.family.binning // data.binning)
+        factor = _factor(scanner, data)
         coarse, scatter = pixels[factor]
         made = fit(scanner, coarse, redshift, resolution, iterations=1)
         rough.append((made.chi2 + scatter, made, scanner))
@@ -153,6 +153,11 @@ def find(
     return Found(tuple(fits), null, null_chi2, curves)
 
 
+def _factor(scanner: Scanner, data: Gridded) -> int:
+    """Pixels of a spectrum that are one of the scan."""
+    return max(1, scanner.family.binning // data.binning)
+
+
 def with_fits(found: Found, others: Sequence[Fit]) -> Found:
     """A search with fits of another one of the same spectrum, by rising chi2.
 
@@ -171,7 +176,7 @@ def with_fits(found: Found, others: Sequence[Fit]) -> Found:
 
 def _on_fine_pixels(one: Fit, chi2: float, scanner: Scanner, data: Gridded) -> Fit:
     """A fit on the pixels of a scan as one on those of the spectrum."""
-    factor = max(1, scanner.family.binning // data.binning)
+    factor = _factor(scanner, data)
     before = data.first % factor
     parts = (one.model, one.continuum)
     model, continuum = (np.repeat(x, factor)[before : before + data.flux.size] for x in parts)

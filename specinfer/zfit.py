@@ -174,7 +174,7 @@ class _Solver:
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         # The model's slope, less what the linear unknowns can do about it.
-        pair = np.stack([np.append(weights[self.k], 0.0), _last(len(near))]) @ near
+        pair = np.stack([weights[self.k] @ near[:-1], near[-1]])
         rise = self._moved(pair, low, part, slopes=True)
         slope = (rise[0] + (weights[self.m] @ self.times) * rise[1]) * self.root
         rows = np.flatnonzero(self.active)
@@ -216,13 +216,6 @@ class _Solver:
             for start, weight in enumerate(_lagrange(part, slopes=slopes)):
                 into += weight * near[:, start : start + count]
         return made
-
-
-def _last(count: int) -> FloatArray:
-    """A row that takes the last of `count` rows."""
-    row = np.zeros(count)
-    row[-1] = 1.0
-    return row
 
 
 def _lagrange(x: float, *, slopes: bool) -> FloatArray:

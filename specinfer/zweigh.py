@@ -7,7 +7,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -121,8 +121,15 @@ def chances(
         As for `clues`.
     """
     fits, none = clues(found, data, opinion, snr)
+    return weigh(weights, fits, none, [one.family for one in found.fits])
+
+
+def weigh(
+    weights: Weights, fits: FloatArray, none: FloatArray, families: Sequence[str]
+) -> tuple[FloatArray, float]:
+    """`chances` from the clues and the families of the fits."""
     score = fits @ np.array(weights.fit)
-    score += [weights.bias.get(one.family, 0.0) for one in found.fits]
+    score += [weights.bias.get(family, 0.0) for family in families]
     score[hopeless(fits)] = -np.inf
     every = np.append(score, none @ np.array(weights.none))
     p = np.exp(every - every.max())

@@ -28,7 +28,7 @@ from specinfer.spectrum import Spectrum
 from specinfer.survey_card import FIT_CLUES, NONE_CLUES, CombinationCard, Weights, Windows
 from specinfer.zfind import Found
 from specinfer.zgrid import Gridded
-from specinfer.zweigh import Opinion, clues, hopeless
+from specinfer.zweigh import Opinion, clues, hopeless, weigh
 from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.card import commit, write_card
@@ -190,17 +190,13 @@ class Outcome(NamedTuple):
 
 def outcome(weights: Weights, one: Case) -> Outcome:
     """The best fit of a case."""
-    score = one.fits @ np.array(weights.fit)
-    score = score + np.array(list(weights.bias.values()))[one.family]
-    every = np.append(score, one.none @ np.array(weights.none))
-    p = np.exp(every - every.max())
-    p /= p.sum()
-    best = int(p[:-1].argmax())
+    names = list(FAMILIES)
+    p, _ = weigh(weights, one.fits, one.none, [names[i] for i in one.family])
+    best = int(p.argmax())
     source = one.truth in FAMILIES
     truth = 0.0
     if source:
-        mine = one.family == list(FAMILIES).index(one.truth)
-        truth = float(p[:-1][mine].sum() / p[:-1].sum())
+        truth = float(p[one.family == names.index(one.truth)].sum() / p.sum())
     off = bool(abs(one.dz[best]) > OUTLIER)
     return Outcome(float(p[best]), bool(one.right[best]), off, source, truth)
 

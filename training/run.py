@@ -33,6 +33,21 @@ OPTIONS = "options.json"
 NOT_OBSERVED = ("theory99em",)
 
 
+def claim(folder: Path, text: str) -> None:
+    """Make a run's folder, or find it made for the same recipe, whose text it keeps.
+
+    Raises
+    ------
+    SystemExit
+        If it holds a run of another recipe.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "recipe.toml"
+    if kept.is_file() and kept.read_text() != text:
+        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
+    kept.write_text(text)
+
+
 def with_options(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     """A recipe with what the command line changed: seed, steps, left_out, object_share."""
     training = {key: options[key] for key in ("seed", "steps") if key in options}

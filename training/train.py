@@ -36,6 +36,7 @@ from training.predict import predict
 from training.run import (
     CHECKPOINT,
     OPTIONS,
+    claim,
     make_batches,
     usable_rows,
     with_options,
@@ -273,7 +274,6 @@ def main(
     except ValueError as error:
         raise SystemExit(str(error)) from None
     folder = output or ROOT / "runs" / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(stderr=True)
@@ -281,13 +281,10 @@ def main(
     if not library_path.is_file():
         raise SystemExit(f"{library_path} is not there: run `python -m training.archive` first")
     library = Library.load(library_path)
-    kept = folder / "recipe.toml"
-    if kept.is_file() and kept.read_text() != recipe.text:
-        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
+    claim(folder, recipe.text)
     kept_options = folder / OPTIONS
     if kept_options.is_file() and json.loads(kept_options.read_text()) != options:
         raise SystemExit(f"{folder} holds a run with other options; give another --output")
-    kept.write_text(recipe.text)
     kept_options.write_text(json.dumps(options))
 
     run = Run(recipe, folder, device, class_weights(recipe, library))

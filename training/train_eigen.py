@@ -27,6 +27,7 @@ from training.archive.subclasses import FAMILIES
 from training.config import from_table
 from training.nmf import factors
 from training.paths import ROOT, shared_data
+from training.run import claim
 from training.simulate.survey import (
     COUNT,
     FIRST,
@@ -250,11 +251,7 @@ def main(
     """
     recipe = read_eigen_recipe(config)
     folder = output or ROOT / "runs" / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "recipe.toml"
-    if kept.is_file() and kept.read_text() != recipe.text:
-        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
-    kept.write_text(recipe.text)
+    claim(folder, recipe.text)
     torch.set_num_threads(threads)
     libraries = read_libraries()
     donors = Donors(part_of(read_sdss(shared_data()), "train"))

@@ -33,6 +33,7 @@ from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
 from training.config import OptimConfig, from_table
 from training.losses import binned_loss, soft_bins
 from training.paths import ROOT, shared_data
+from training.run import claim
 from training.simulate.survey import Donors, SurveyBatch, SurveyConditions, SurveySimulator
 from training.stream import VALIDATION, step_rng, stream
 from training.train import Run, write_log
@@ -231,11 +232,7 @@ def main(
     """
     recipe = read_survey_recipe(config)
     folder = output or ROOT / "runs" / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "recipe.toml"
-    if kept.is_file() and kept.read_text() != recipe.text:
-        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
-    kept.write_text(recipe.text)
+    claim(folder, recipe.text)
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(stderr=True)

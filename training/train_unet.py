@@ -18,10 +18,11 @@ from specinfer.preprocess import Preprocessing, prepare, resample
 from training.architectures.eigen import UNet
 from training.archive.sdss import part_of, read_sdss
 from training.paths import ROOT, shared_data
+from training.run import claim
 from training.simulate.survey import WAVELENGTH, Donors, SurveyBatch, SurveySimulator
 from training.stream import TRAIN, VALIDATION, step_rng
 from training.train import write_log
-from training.train_eigen import CHECKPOINT, EigenRecipe, read_eigen_recipe, read_libraries
+from training.train_eigen import CHECKPOINT, read_eigen_recipe, read_libraries
 
 app = typer.Typer(add_completion=False)
 LOG_FIELDS = ("step", "seconds", "loss", "validation", "untouched")
@@ -53,12 +54,6 @@ def misfit(guess: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (weight * (guess - target) ** 2).sum(dim=1).mean()
 
 
-def make_simulator(recipe: EigenRecipe, part: str) -> SurveySimulator:
-    """Spectra of one part of the objects."""
-    donors = Donors(part_of(read_sdss(shared_data()), "train"))
-    return SurveySimulator(read_libraries(), donors, part, recipe.conditions)
-
-
 @app.command()
 def main(
     config: Annotated[Path, typer.Argument(help="e.g. training/configs/gasnet3-unet.toml")],
@@ -71,11 +66,7 @@ def main(
     """
     recipe = read_eigen_recipe(config, "unet")
     folder = output or ROOT / "runs" / recipe.name
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "recipe.toml"
-    if kept.is_file() and kept.read_text() != recipe.text:
-        raise SystemExit(f"{folder} holds a run of another recipe; give another --output")
-    kept.write_text(recipe.text)
+    claim(folder, recipe.text)
     torch.set_num_threads(threads)
     settings = recipe.training
     torch.manual_seed(settings.seed)
@@ -88,7 +79,11 @@ def main(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    simulator = make_simulator(recipe, "train")
+    libraries = read_libraries()
+    donors = Donors(part_of(read_sdss(shared_data()), "train"))
+    simulator = SurveySimulator(libraries, donors, "train", recipe.conditions)
+    unseen = SurveySimulator(libraries, donors, "validation", recipe.conditions)
+    checked = unseen.draw(192, step_rng(settings.seed, VALIDATION, 0))
     started = time.monotonic() - seconds
     for number in track(range(step, settings.steps), "training", console=Console(stderr=True)):
         batch = simulator.draw(settings.batch_size, step_rng(settings.seed, TRAIN, number))
@@ -105,7 +100,9 @@ def main(
         if done % 150 == 0 or done == settings.steps:
             seconds = time.monotonic() - started
             row = {"step": done, "seconds": round(seconds), "loss": f"{loss.item():.5g}"}
-            write_log(folder / "log.csv", LOG_FIELDS, row | validate(model, recipe))
+            write_log(
+                folder / "log.csv", LOG_FIELDS, row | validate(model, checked, recipe.preprocessing)
+            )
             temporary = path.with_suffix(".tmp")
             torch.save(
                 {
@@ -117,11 +114,9 @@ def main(
             temporary.replace(path)
 
 
-def validate(model: UNet, recipe: EigenRecipe) -> dict[str, str]:
+def validate(model: UNet, batch: SurveyBatch, grid: Preprocessing) -> dict[str, str]:
     """Misfit on validation objects, and that of the spectra as they are."""
-    simulator = make_simulator(recipe, "validation")
-    batch = simulator.draw(192, step_rng(recipe.training.seed, VALIDATION, 0))
-    seen, target, weight = pair_of(batch, recipe.preprocessing)
+    seen, target, weight = pair_of(batch, grid)
     model.eval()
     with torch.no_grad():
         found = misfit(model(seen)[0], target, weight)
