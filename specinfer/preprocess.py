@@ -33,6 +33,8 @@ _MAD_TO_SIGMA = 1.4826
 # The depth of features is stated relative to this contrast, and within these.
 _USUAL_SPREAD = 0.1
 _SPREADS = (0.01, 10.0)
+# A featureless spectrum is not blown up.
+_LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -368,6 +370,26 @@ def fit_continuum(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> 
     return np.maximum(continuum, floor)
 
 
+def feature_spread(contrast: FloatArray, valid: BoolArray) -> FloatArray:
+    """The robust standard deviation that `prepare` divides contrasts by.
+
+    Parameters
+    ----------
+    contrast : ndarray, shape (..., n_pixels)
+        Flux over continuum, less 1.
+    valid : ndarray of bool, shape (..., n_pixels)
+
+    Returns
+    -------
+    ndarray, shape (..., 1)
+    """
+    return np.maximum(_spread(contrast, valid), _LEAST_SPREAD)
+
+
+def _spread(contrast: FloatArray, valid: BoolArray) -> FloatArray:
+    return np.asarray(_MAD_TO_SIGMA * masked_median(np.abs(contrast), valid)[..., None])
+
+
 def prepare(
     wavelength: FloatArray, flux: FloatArray, ivar: FloatArray, config: Preprocessing
 ) -> Prepared:
@@ -405,8 +427,8 @@ def prepare(
     valid = resampled.valid
     continuum = fit_continuum(resampled.flux, valid, config)
     contrast = np.where(valid, resampled.flux / continuum - 1.0, 0.0)
-    spread = _MAD_TO_SIGMA * masked_median(np.abs(contrast), valid)[..., None]
-    scaled = contrast / np.maximum(spread, 1e-3)
+    spread = _spread(contrast, valid)
+    scaled = contrast / np.maximum(spread, _LEAST_SPREAD)
     normalised = config.clip * np.arcsinh(scaled / config.clip)
     depth = np.where(valid, np.log(np.clip(spread, *_SPREADS) / _USUAL_SPREAD), 0.0)
     stacked = np.stack([normalised, valid.astype(np.float64), depth], axis=-2)
