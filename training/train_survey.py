@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,25 +19,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn import functional as F
 
-from specinfer.models import Bins
 from specinfer.preprocess import Preprocessing, prepare
-from training.architectures import (
-    SURVEY_CONFIGS,
-    SurveyNetworkConfig,
-    build_survey,
-    count_parameters,
-    named,
-)
-from training.architectures.survey import DISTANT, SurveyConfig
+from training.architectures import build_survey, count_parameters, named
+from training.architectures.survey import DISTANT
 from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
-from training.config import OptimConfig, from_table
 from training.losses import binned_loss, soft_bins
 from training.paths import ROOT, shared_data
 from training.run import CHECKPOINT, OPTIONS, claim
-from training.simulate.real import RealConditions, RealLight, half_of
-from training.simulate.survey import Donors, SurveyBatch, SurveyConditions, SurveySimulator
+from training.simulate.donors import Donors
+from training.simulate.real import RealLight, half_of
+from training.simulate.survey import SurveyBatch, SurveySimulator
 from training.stream import VALIDATION, step_rng, stream
+from training.survey_recipe import SurveyRecipe, read_survey_recipe
 from training.train import Run, write_log
 from training.train_eigen import inputs_of, read_libraries
 
@@ -56,74 +49,6 @@ _COLUMNS = [
 
 # p(z) so near the truth, in ln(1+z), counts as right.
 _NEAR = 0.003
-
-
-@dataclass(frozen=True)
-class SurveyOptim(OptimConfig):
-    """How a survey network is trained.
-
-    Parameters
-    ----------
-    start : str
-        Folder of a run of the same shape, relative to the checkout, whose averaged weights
-        training goes on from; empty for random ones.
-    """
-
-    start: str = ""
-
-
-@dataclass(frozen=True)
-class SurveyRecipe:
-    """Everything that makes a survey network."""
-
-    name: str
-    version: str
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    conditions: SurveyConditions = field(default_factory=SurveyConditions)
-    real: RealConditions = field(default_factory=RealConditions)
-    network: SurveyNetworkConfig = field(default_factory=SurveyConfig)
-    training: SurveyOptim = field(default_factory=SurveyOptim)
-    text: str = ""
-
-    @property
-    def redshift_bins(self) -> Bins:
-        """Bins of ln(1+z): two for each step of eight grid pixels."""
-        if not isinstance(self.network, SurveyConfig):
-            raise ValueError("this network gives no redshift")
-        step = 4.0 * self.preprocessing.step
-        return Bins(-2.0 * step, step, self.network.n_redshift)
-
-
-def read_survey_recipe(path: Path) -> SurveyRecipe:
-    """Read a recipe; an unknown key is an error.
-
-    Raises
-    ------
-    SystemExit
-        If a table, key or architecture is not known.
-    """
-    text = path.read_text()
-    tables = tomllib.loads(text)
-    shape = tables.pop("network", {})
-    architecture = shape.pop("architecture", "survey")
-    if architecture not in SURVEY_CONFIGS:
-        known = ", ".join(SURVEY_CONFIGS)
-        raise SystemExit(f"{path}: unknown architecture {architecture!r}; known are {known}")
-    recipe = SurveyRecipe(
-        name=tables.pop("name"),
-        version=tables.pop("version"),
-        preprocessing=from_table(Preprocessing, tables.pop("preprocessing", {}), "preprocessing"),
-        conditions=from_table(SurveyConditions, tables.pop("conditions", {}), "conditions"),
-        real=from_table(RealConditions, tables.pop("real", {}), "real"),
-        network=from_table(SURVEY_CONFIGS[architecture], shape, "network"),
-        training=from_table(SurveyOptim, tables.pop("training", {}), "training"),
-        text=text,
-    )
-    if tables:
-        raise SystemExit(f"{path}: unknown tables or keys {sorted(tables)}")
-    if recipe.network.n_pixels != recipe.preprocessing.n_pixels:
-        raise SystemExit(f"{path}: the network's n_pixels are not those of the grid")
-    return recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +307,7 @@ def main(
     donors = Donors(donor_spectra)
     light = None
     if recipe.real.share > 0:
-        shown = [one for one in donor_spectra if half_of(one.object) != without_half]
+        shown = donor_spectra if without_half is None else half_of(donor_spectra, 1 - without_half)
         light = RealLight(shown, recipe.conditions, recipe.real)
     makers = {
         part: SurveyMaker(

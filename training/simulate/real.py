@@ -13,12 +13,7 @@ from specinfer.zgrid import LN_STEP, STEP
 from training.archive.sdss import SdssSpectrum
 from training.archive.subclasses import FAMILIES, SUBCLASSES, star_subclass
 from training.simulate.axis import COUNT, FIRST
-from training.simulate.survey import (
-    REDSHIFTS,
-    VELOCITY_SPREAD,
-    SurveyBatch,
-    SurveyConditions,
-)
+from training.simulate.survey import REDSHIFTS, VELOCITY_SPREAD, SurveyBatch, SurveyConditions
 from training.simulate.variety import extinction, mixed_ripple, tilts, windows
 
 # The pipeline's words for galaxies and quasars, by ours, as in `training.archive.rest_sources`.
@@ -84,9 +79,20 @@ def real_subclass(one: SdssSpectrum) -> int:
     return -1 if name is None else SUBCLASSES.index(f"{one.family} {name}")
 
 
-def half_of(name: str) -> int:
-    """0 or 1 for an object, by a hash of its name: which of two networks is to see it."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 2
+def half_of(spectra: Sequence[SdssSpectrum], half: int) -> list[SdssSpectrum]:
+    """One of two halves, by object, of every family; each network sees one, and answers the other.
+
+    Parameters
+    ----------
+    spectra : sequence of SdssSpectrum
+    half : {0, 1}
+    """
+    mine: set[str] = set()
+    for family in FAMILIES:
+        names = {one.object for one in spectra if one.family == family and one.zwarning == 0}
+        ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+        mine |= set(ordered[half::2])
+    return [one for one in spectra if one.object in mine]
 
 
 class RealLight:

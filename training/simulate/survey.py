@@ -6,18 +6,17 @@ of SDSS). Noise has the shape of that of real spectra, the donors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.preprocess import masked_median
-from specinfer.zgrid import LN_STEP, STEP
+from specinfer.zgrid import LN_STEP
 from training.archive.rest import RestLibrary
-from training.archive.sdss import SdssSpectrum
 from training.archive.subclasses import FAMILIES, GALAXY, NO_SIGNAL, QSO, SUBCLASSES
 from training.simulate.axis import COUNT, FIRST, WAVELENGTH
+from training.simulate.donors import Donors
 from training.simulate.variety import (
     add_hosts,
     extinction,
@@ -40,8 +39,6 @@ _TELLURIC = (
     (8120.0, 8350.0),
     (8950.0, 9800.0),
 )
-# Noise, over its median, of pixels that no donor has.
-_UNSEEN_NOISE = 3.0
 # Rows whose own ln(1+z) is this close stand in for a redshift: what they show was seen.
 _NEAR = 0.06
 # Quasars nearer than this have hosts that can be seen; those are of these subclasses.
@@ -146,44 +143,6 @@ class SurveyBatch:
     snr: NDArray[np.float64]
     shape: FloatArray
     object: NDArray[np.str_]
-
-
-class Donors:
-    """Shapes of the noise of real spectra on the observed axis.
-
-    Parameters
-    ----------
-    spectra : sequence of SdssSpectrum
-
-    Attributes
-    ----------
-    sigma, filled, sky : ndarray, shape (n, COUNT)
-        Noise over its median (0 where unknown), the same with that of the others in gaps, and
-        how much of it is sky lines.
-    star_snr : ndarray
-        Signal-to-noise ratios of the stars among them whose redshift is sure.
-    """
-
-    def __init__(self, spectra: Sequence[SdssSpectrum]) -> None:
-        sure = [one for one in spectra if one.family == "STAR" and one.zwarning == 0]
-        self.star_snr = np.array([one.snr for one in sure])
-        sigma = np.zeros((len(spectra), COUNT), dtype=np.float32)
-        for row, one in enumerate(spectra):
-            pixel = np.rint(np.log10(one.wavelength) / STEP).astype(np.intp) - FIRST
-            good = (one.ivar > 0) & (pixel >= 0) & (pixel < COUNT)
-            sigma[row, pixel[good]] = 1.0 / np.sqrt(one.ivar[good])
-            sigma[row] /= np.median(sigma[row, pixel[good]])
-        self.sigma = sigma
-        # Beyond the ends of a donor, and in its gaps, that of the others.
-        typical = masked_median(sigma.T, sigma.T > 0)
-        typical = np.where(typical > 0, typical, _UNSEEN_NOISE).astype(np.float32)
-        self.filled = np.where(sigma > 0, sigma, typical)
-        # Peaks that stand out of their neighbourhood are sky lines.
-        smooth = np.array([_running_median(one, 75) for one in self.filled])
-        self.sky = np.clip(self.filled / smooth - 1.2, 0.0, 5.0).astype(np.float32)
-
-    def __len__(self) -> int:
-        return len(self.sigma)
 
 
 class SurveySimulator:
@@ -465,9 +424,3 @@ def shift_rows(
     flux -= (t + 1) * t * (t - 2) / 2 * flat[base + 1]
     flux += (t + 1) * t * (t - 1) / 6 * flat[base + 2]
     return flux, valid
-
-
-def _running_median(values: FloatArray, width: int) -> FloatArray:
-    half = width // 2
-    padded = np.pad(values, half, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)

@@ -131,9 +131,7 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
-def add_hosts(
-    quasar: FloatArray, galaxy: FloatArray, share: NDArray[np.float64]
-) -> FloatArray:
+def add_hosts(quasar: FloatArray, galaxy: FloatArray, share: NDArray[np.float64]) -> FloatArray:
     """Quasars with the light of galaxies, (n, COUNT).
 
     Parameters
