@@ -29,7 +29,8 @@ from training.fits import (
     weighted_quantile,
 )
 from training.paths import shared_data
-from training.simulate.survey import VELOCITY_SPREAD, Donors, SurveySimulator
+from training.simulate.donors import Donors
+from training.simulate.survey import VELOCITY_SPREAD, SurveySimulator
 from training.stream import CALIBRATION, step_rng
 from training.survey_run import Outputs, load_survey, outputs_of, real_inputs
 from training.train_eigen import read_libraries
