@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.lines import lines_of
-from specinfer.networks.gasnet2 import SubclassAnswer
+from specinfer.networks.gasnet2_answer import SubclassAnswer
 from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.plot_labels import draw_labels
 from specinfer.plot_panels import (
