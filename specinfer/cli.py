@@ -177,7 +177,8 @@ def classify(
     lines: Annotated[
         bool,
         typer.Option(
-            "--lines", help="Measure the main lines at the redshift (models survey, gasnet3, specpt)."
+            "--lines",
+            help="Measure the main lines at the redshift (models survey, gasnet3, specpt).",
         ),
     ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,

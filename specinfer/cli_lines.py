@@ -40,7 +40,7 @@ class LineTable:
 
 def line_rows(result: Classification) -> list[list[str]]:
     """The lines of one result as cells; its name stands in the first row alone."""
-    rows = []
+    rows: list[list[str]] = []
     for line in result.lines or ():
         if abs(line["snr"]) < _LEAST_SNR:
             continue

@@ -178,9 +178,7 @@ def _emission(
     good = near & (spectrum.ivar > 0)
     if good.sum() < len(group.lines) + 2 + _SPARE or not _covers(spectrum, centres):
         return []
-    wavelength, flux, ivar = (
-        x[good] for x in (spectrum.wavelength, spectrum.flux, spectrum.ivar)
-    )
+    wavelength, flux, ivar = (x[good] for x in (spectrum.wavelength, spectrum.flux, spectrum.ivar))
     lower, upper = pixel_edges(spectrum.wavelength)
     width = (upper - lower)[good]
     # (widths, pixels, lines + 2)
@@ -295,7 +293,7 @@ def _absorption(
     redshift: float,
 ) -> LineFlux | None:
     """Equivalent width of a band of the denoised spectrum, with the error of the data."""
-    (low, high), *sides = [tuple(x * (1.0 + redshift) for x in band) for band in bands]
+    (low, high), *sides = [(a * (1.0 + redshift), b * (1.0 + redshift)) for a, b in bands]
     wavelength = spectrum.wavelength
     lower, upper = pixel_edges(wavelength)
     usable = (spectrum.ivar > 0) & np.isfinite(model)

@@ -107,6 +107,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, position: Tensor) -> None:
         super().__init__()
         self.heads = heads
+        self.scale = (width // heads) ** -0.5
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         half = width // heads // 2
@@ -125,14 +126,13 @@ class Attention(nn.Module):
         )
 
     def forward(self, x: Tensor, away: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
         # (3, batch, heads, tokens, width of a head)
-        parts = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
+        parts = self.qkv(x).unflatten(2, (3, self.heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         q, k = self._turned(q), self._turned(k)
-        score = q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + away[:, None, None]
+        score = q @ k.transpose(-1, -2) * self.scale + away[:, None, None]
         mixed = torch.softmax(score, dim=-1) @ v
-        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -179,9 +179,7 @@ class SpecPTNet(nn.Module):
         start = math.log(config.wavelength_min) + 0.5 * step
         place = torch.arange(config.n_tokens, dtype=torch.float64) + start / step
         periods = torch.exp(
-            torch.linspace(
-                math.log(4.0), math.log(2.0 * config.n_tokens), 16, dtype=torch.float64
-            )
+            torch.linspace(math.log(4.0), math.log(2.0 * config.n_tokens), 16, dtype=torch.float64)
         )
         angle = 2.0 * math.pi * place[:, None] / periods
         wave = torch.cat([torch.sin(angle), torch.cos(angle)], dim=1).float()
@@ -225,8 +223,7 @@ class SpecPTNet(nn.Module):
         `order`, a permutation of the tokens after the stem and before their positions are
         added, shows in tests that attention knows where they are.
         """
-        config = self.config
-        seen = spectrum[:, 1].reshape(len(spectrum), config.n_tokens, PATCH).amax(dim=2)
+        seen = spectrum[:, 1].unflatten(1, (-1, PATCH)).amax(dim=2)
         x = F.relu(self.stem1(spectrum))
         local = F.relu(self.stem2(x))
         tokens = self.stem3(local).transpose(1, 2)
