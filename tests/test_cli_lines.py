@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from specinfer import Classifier, Spectrum, read
 from specinfer.cli import app
-from specinfer.cli_lines import LineTable, line_rows
+from specinfer.cli_lines import LineTable, _measured, line_rows
 from specinfer.result import Classification
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,6 +91,21 @@ def test_the_table_shows_lines_that_are_there(
     printed = capsys.readouterr().out
     assert printed.count("Ca K") == 1
     assert "spec-0001-61365-0001.fits" in printed
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (-8.04, 0.79, "-8.04 ± 0.79"),
+        (231.4, 23.2, "231 ± 23"),
+        (4.5e-16, 1.4e-17, "4.50e-16 ± 1.4e-17"),
+        (1.0, None, ""),
+    ],
+)
+def test_values_have_the_digits_of_their_errors(
+    value: float, error: float | None, text: str
+) -> None:
+    assert _measured(value, error) == text
 
 
 def test_failures_have_no_lines() -> None:
