@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import textwrap
-import traceback
-from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
 
 from specinfer import __version__
-from specinfer.errors import SpecinferError
+from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
 FORMAT_NAMES = (
@@ -38,9 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_BROKEN_PIPE = 141
-_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -221,7 +214,7 @@ def classify(
         )
         return run(job)
 
-    _exit(work, debug=debug)
+    exit_with(work, debug=debug)
 
 
 @app.command(
@@ -249,7 +242,7 @@ def models(
 
         return run(name, verify=verify, as_json=json)
 
-    _exit(work, debug=debug)
+    exit_with(work, debug=debug)
 
 
 @app.command(epilog="\b\nExamples:\n  specinfer doctor\n  specinfer doctor --json")
@@ -264,44 +257,8 @@ def doctor(
 
         return run(as_json=json)
 
-    _exit(work, debug=debug)
-
-
-def _exit(work: Callable[[], int], *, debug: bool) -> NoReturn:
-    """Run a command; every failure becomes one line on standard error and an exit code."""
-    try:
-        code = work()
-        sys.stdout.flush()
-    except SpecinferError as error:
-        code = error.exit_code
-        _complain(f"specinfer: {error.message} ({error.code})", debug)
-    except BrokenPipeError:
-        # Whoever read standard output has gone; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _BROKEN_PIPE
-    except KeyboardInterrupt:
-        _complain("specinfer: interrupted", False)
-        code = _INTERRUPTED
-    except ImportError as error:
-        code = 3
-        _complain(f"specinfer: {error}; reinstall specinfer (bad_installation)", debug)
-    except Exception as error:
-        code = 1
-        _complain(
-            f"specinfer: {type(error).__name__}: {error}; this is a bug of specinfer, please "
-            "report it with the output of --debug (internal_error)",
-            debug,
-        )
-    raise typer.Exit(code)
+    exit_with(work, debug=debug)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _complain(text: str, debug: bool) -> None:
-    from specinfer.cli_report import say
-
-    if debug:
-        say(traceback.format_exc().rstrip())
-    say(" ".join(text.split()))
