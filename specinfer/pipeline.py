@@ -88,7 +88,7 @@ def handle(
 
 def record(
     examined: Examined,
-    result: Classification | None,
+    result: Classification,
     classifier: Classifier,
     handling: Handling,
 ) -> Handled:
@@ -98,8 +98,8 @@ def record(
     ----------
     examined : Examined
         The spectrum as it was before it was read.
-    result : Classification or None
-        None if it was skipped.
+    result : Classification
+        What is in it does not matter for a spectrum that the rules skip.
     classifier : Classifier
         That made it.
     handling : Handling
@@ -115,7 +115,7 @@ def record(
     SpecinferError
         ``keeps_changing`` if the file is another one by now; else as `handle`.
     """
-    if result is not None and result.row is not None:
+    if result.row is not None:
         raise UsageError(
             "many_spectra",
             "the file holds several spectra: --annotate and --sidecar are for files of one; write "
@@ -125,16 +125,17 @@ def record(
     if before is not None:
         return before
     if examined.main is not None and not examined.main.unchanged:
-        raise SpecinferError(
-            "keeps_changing",
-            "another program wrote the file while it was classified, it was left as it is; try "
-            "again",
-        )
-    verdict = examined.gate
-    if verdict is None:
-        assert result is not None
-        verdict = judge(result)
-    return keep(examined, verdict, result, handling)
+        present = examine(examined.twins.given, handling.skip)
+        if present.content.sha256 != examined.content.sha256:
+            raise SpecinferError(
+                "keeps_changing",
+                "another program wrote the file while it was classified, it was left as it is; "
+                "try again",
+            )
+        examined = present
+    if examined.gate is not None:
+        return keep(examined, examined.gate, None, handling)
+    return keep(examined, judge(result), result, handling)
 
 
 def _answer(
