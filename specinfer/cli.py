@@ -66,6 +66,7 @@ Examples:
   specinfer classify --json 'night/*.fits' > night.jsonl
   specinfer classify night/ --output night.csv --plot pictures/
   specinfer classify night/ -o night.jsonl --embedding night.npy
+  specinfer classify --annotate 'night/spec_*.fits'
   specinfer classify coadd-main-dark-9144.fits -o answers.jsonl
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
@@ -86,7 +87,7 @@ Flags of an answer:
 
 \b
 Exit codes:
-  0  every file was answered
+  0  every file was answered or skipped
   1  at least one file failed; the others were answered
   2  wrong usage
   3  a problem of a model or of the installation
@@ -166,6 +167,30 @@ def classify(
             "a spectrum into DIR.",
         ),
     ] = None,
+    annotate: Annotated[
+        bool,
+        typer.Option(
+            "--annotate",
+            help="Write the answer into the header of each file and of its FITS or text twin "
+            "(keys SPI*; docs/sedm.md).",
+        ),
+    ] = False,
+    sidecar: Annotated[
+        bool,
+        typer.Option("--sidecar", help="Write the answer beside each file: specinfer_NAME.json."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Also annotate what this model has annotated."),
+    ] = False,
+    no_skip: Annotated[
+        bool,
+        typer.Option(
+            "--no-skip",
+            help="Also classify SEDM's standard stars, galaxies, uncalibrated and moving "
+            "targets, QUALITY 3 and 4, which --annotate and --sidecar skip.",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     threads: Annotated[
@@ -205,6 +230,10 @@ def classify(
             output=output,
             embedding=embedding,
             plot=plot,
+            annotate=annotate,
+            sidecar=sidecar,
+            overwrite=overwrite,
+            skip=not no_skip,
             top=top,
             device=device,
             threads=threads,

@@ -219,6 +219,8 @@ def table_row(result: Classification, top: int) -> list[str | Text]:
     if not result.ok or result.probabilities is None or result.probability is None:
         code = result.error["code"] if result.error else "unknown"
         blanks = [""] * (len(table_header(top)) - 3)
+        if code == "skipped":
+            return [name, Text("skipped", style="yellow"), *blanks, ""]
         return [name, Text("failed", style="red"), *blanks, Text(code, style="red")]
     best = sorted(result.probabilities.items(), key=lambda item: -item[1])[1:top]
     row: list[str | Text] = [
