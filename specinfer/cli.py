@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__
+from specinfer import __version__, cli_config, cli_skyportal
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -287,6 +287,10 @@ def doctor(
         return run(as_json=json)
 
     exit_with(work, debug=debug)
+
+
+cli_config.register(app)
+cli_skyportal.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:
