@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import textwrap
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -103,12 +104,13 @@ def classify(
         ),
     ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Name of a model (see `specinfer models`), or its folder; auto takes survey for "
-            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others."
+            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     redshift: Annotated[
         float | None,
         typer.Option(
@@ -192,7 +194,9 @@ def classify(
         ),
     ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
     ] = None,
@@ -203,6 +207,15 @@ def classify(
     join: Annotated[
         bool, typer.Option("--join", help="All files are channels of one object: join them.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Model, device, threads and what is skipped, unless said here "
+            "(docs/configuration.md).",
+            show_default="specinfer.toml",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Spectra classified at a time.")
     ] = 64,
@@ -216,14 +229,16 @@ def classify(
     def work() -> int:
         from specinfer.cli_classify import Job, run
         from specinfer.cli_report import warnings_to_lines
+        from specinfer.config import load_config
         from specinfer.readers import ReadOptions
 
         warnings_to_lines(quiet=quiet, debug=debug)
+        settings = load_config(config)
         job = Job(
             paths=tuple(paths or ()),
             files_from=files_from,
             join=join,
-            model=model,
+            model=settings.model if model is None else model,
             redshift=redshift,
             reading=ReadOptions(format=format, noise=noise, unit=unit, air=air, sky=sky),
             json=json,
@@ -233,10 +248,10 @@ def classify(
             annotate=annotate,
             sidecar=sidecar,
             overwrite=overwrite,
-            skip=not no_skip,
+            skip=None if no_skip else settings.skip.rules(),
             top=top,
-            device=device,
-            threads=threads,
+            device=settings.device if device is None else device,
+            threads=settings.threads if threads is None else threads,
             batch_size=batch_size,
             quiet=quiet,
             debug=debug,

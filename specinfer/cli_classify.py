@@ -29,6 +29,7 @@ from specinfer.wavelengths import UNIT_CHOICES
 
 if TYPE_CHECKING:
     from specinfer.cli_keep import Keeper
+    from specinfer.gates import SkipRules
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 # A batch that is not full goes through after this long: slow readers hold nothing back.
@@ -53,7 +54,7 @@ class Job:
     annotate: bool
     sidecar: bool
     overwrite: bool
-    skip: bool
+    skip: SkipRules | None
     top: int
     device: str
     threads: int | None
@@ -332,7 +333,7 @@ def _check(job: Job) -> None:
     if kept and (job.join or "-" in job.paths):
         what = "--join" if job.join else "standard input"
         raise UsageError("bad_option", f"{kept[0]} needs files of one spectrum, not {what}")
-    if not kept and (job.overwrite or not job.skip):
+    if not kept and (job.overwrite or job.skip is None):
         name = "--overwrite" if job.overwrite else "--no-skip"
         raise UsageError("bad_option", f"{name} goes with --annotate or --sidecar")
     if job.redshift is not None and not -1.0 < job.redshift < 100.0:

@@ -35,19 +35,15 @@ class SkipConfig:
         default=True, metadata=option(FLAG, "leave out standard stars, by IMGTYPE and name")
     )
     galaxies: bool = field(
-        default=True, metadata=option(FLAG, "leave out catalogued galaxies, by name")
+        default=True, metadata=option(FLAG, "leave out catalogued galaxies and stars, by name")
     )
-    stars: bool = field(default=True, metadata=option(FLAG, "leave out catalogued stars, by name"))
     uncalibrated: bool = field(
         default=True, metadata=option(FLAG, "leave out spectra without flux calibration")
     )
     moving: bool = field(
         default=True, metadata=option(FLAG, "leave out targets that move (RA_RATE, DEC_RATE)")
     )
-    quality: tuple[int, ...] = field(
-        default=(3, 4),
-        metadata=option(listing(whole(0), "whole numbers"), "leave out these values of QUALITY"),
-    )
+    quality: bool = field(default=True, metadata=option(FLAG, "leave out QUALITY 3 and 4"))
 
     def rules(self) -> SkipRules:
         """As the gates of the pipeline take them."""

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
+from tiny_model import write_fits_spectrum
 from typer.testing import CliRunner
 
 from specinfer.cli import app
@@ -66,7 +68,7 @@ def test_defaults_are_shown_without_a_file_and_as_json() -> None:
     document = json.loads(shown)
     assert code == 0
     assert document["skyportal"] is None
-    assert document["skip"]["quality"] == [3, 4]
+    assert document["skip"]["quality"] is True
     assert set(document) == set(vars(Config()))
 
 
@@ -151,3 +153,39 @@ def test_a_missing_file_is_one_line() -> None:
         code, shown, errors = run(command, "--config", "nosuch.toml")
         assert (code, shown, len(errors)) == (2, "", 1)
         assert "nosuch.toml" in errors[0]
+
+
+def classify(*arguments: str) -> tuple[int, str, list[str]]:
+    result = CliRunner().invoke(app, ["classify", *arguments])
+    return result.exit_code, result.stdout, result.stderr.splitlines()
+
+
+def test_classify_follows_the_configuration_and_the_command_line_wins(
+    tiny: Path, tmp_path: Path
+) -> None:
+    spectrum = str(write_fits_spectrum(tmp_path / "spec_1.fits", 1))
+    path = tmp_path / "specinfer.toml"
+    path.write_text('model = "nosuch"\n')
+    code, shown, (error,) = classify(spectrum)
+    assert (code, shown) == (3, "")
+    assert "nosuch" in error
+    assert classify("--model", "spectranet", spectrum)[0] == 0
+    path.write_text('[watch]\njobs = "many"\n')
+    code, _, (error,) = classify(spectrum)
+    assert code == 2
+    assert "specinfer.toml, line 2: jobs must be" in error
+    other = tmp_path / "other.toml"
+    other.write_text('model = "spectranet"\nthreads = 1\n')
+    assert classify("--config", str(other), spectrum)[0] == 0
+
+
+def test_classify_skips_what_the_configuration_says(tiny: Path, tmp_path: Path) -> None:
+    source = Path(__file__).parents[1] / "examples"
+    name = next(source.glob("spec_*SIM01.fits")).name
+    (tmp_path / name).write_bytes((source / name).read_bytes())
+    fits.setval(tmp_path / name, "OBJECT", value="NGC 1275")
+    code, shown, _ = classify("--sidecar", "--json", name)
+    assert code == 0
+    assert json.loads(shown)["error"]["code"] == "skipped"
+    (tmp_path / "specinfer.toml").write_text("[skip]\ngalaxies = false\n")
+    assert json.loads(classify("--sidecar", "--json", name)[1])["status"] == "ok"

@@ -154,8 +154,8 @@ def test_this_machine_may_be_reached_without_encryption(url: str) -> None:
 
 def test_skip_rules_are_those_of_the_gates() -> None:
     assert Config().skip.rules() == SkipRules()
-    skip = parse_config("[skip]\ngalaxies = false\nquality = [3]", SOURCE).skip
-    assert skip.rules() == SkipRules(galaxies=False, quality=(3,))
+    skip = parse_config("[skip]\ngalaxies = false\nquality = false", SOURCE).skip
+    assert skip.rules() == SkipRules(galaxies=False, quality=False)
 
 
 def test_all_problems_are_told_in_the_order_of_the_file() -> None:
