@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specinfer.classifier import Classifier
@@ -11,6 +12,7 @@ from specinfer.examine import Examined, examine
 from specinfer.gates import SkipRules
 from specinfer.handling import Handling
 from specinfer.pipeline import record
+from specinfer.replacing import sweep
 from specinfer.result import Classification, failed
 from specinfer.sidecar import sidecar_path
 
@@ -43,6 +45,7 @@ class Keeper:
         )
         self._examined: dict[str, Examined] = {}
         self._done: set[str] = set()
+        self._folders: set[str] = set()
 
     def look(self, path: str) -> Classification | None:
         """Look at a file before it is read.
@@ -56,6 +59,10 @@ class Keeper:
         Classification or None
             A failed result with the code ``skipped`` if it is not to be classified.
         """
+        folder = os.path.dirname(path) or "."
+        if folder not in self._folders:
+            self._folders.add(folder)
+            sweep(Path(folder))
         examined = examine(path, self._handling.skip)
         self._examined[path] = examined
         skip = examined.gate
