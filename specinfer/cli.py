@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__
+from specinfer import __version__, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -258,6 +258,9 @@ def doctor(
         return run(as_json=json)
 
     exit_with(work, debug=debug)
+
+
+cli_watch.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:

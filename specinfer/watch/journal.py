@@ -231,6 +231,38 @@ class Journal:
             ) from error
 
 
+def read_entries(path: Path) -> list[Entry]:
+    """The entries of a journal that a service may be writing, without changing anything.
+
+    Parameters
+    ----------
+    path : Path
+        Its file.
+
+    Returns
+    -------
+    list of Entry
+        By file name; empty if there is no journal.
+
+    Raises
+    ------
+    SpecinferError
+        ``no_journal`` if it cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as database:
+            query = f"SELECT {_COLUMNS} FROM spectra ORDER BY file"
+            return [Entry(*row) for row in database.execute(query)]
+    except sqlite3.Error as error:
+        raise SpecinferError(
+            "no_journal",
+            f"the journal {path} cannot be read ({error}); start the service, which mends it",
+        ) from None
+
+
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=_PATIENCE)
     try:
@@ -238,8 +270,11 @@ def _open(path: Path) -> sqlite3.Connection:
         # ones may be missing, and are then found again from the sidecars.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
+        found = {row[1] for row in database.execute("PRAGMA table_info(spectra)")}
+        if found and found != set(_COLUMNS.split(", ")):
+            # Of another version: begun anew. The outbox beside it stays.
+            database.execute("DROP TABLE spectra")
         database.executescript(_SCHEMA)
-        database.execute(f"SELECT {_COLUMNS} FROM spectra LIMIT 1")
         if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("its pages are inconsistent")
     except BaseException:

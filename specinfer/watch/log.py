@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from specinfer.cli_report import say
+from specinfer.errors import UsageError
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -22,9 +23,16 @@ class Log:
     format : {"text", "json"}
     level : {"debug", "info", "warning", "error"}
         The least important one that is written.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format.
     """
 
     def __init__(self, format: str = "text", level: str = "info") -> None:
+        if format not in FORMATS:
+            raise UsageError("bad_option", f"--log-format {format}: it is text or json")
         self.format = format
         self._least = LEVELS.index(level)
         self._lock = threading.Lock()

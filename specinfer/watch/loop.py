@@ -54,8 +54,9 @@ class Service:
     answer : callable
         From the path of a spectrum to what came of it (see `specinfer.pipeline.handle`).
     log : Log
-    facts : dict, optional
-        What the heartbeat says besides (the model).
+    prepare : callable, optional
+        Loads what is needed when the lock is held, before the first look; gives what the
+        heartbeat says besides (the model).
     delivery : Delivery, optional
         Posts answers; nothing is posted without it.
     """
@@ -66,14 +67,14 @@ class Service:
         answer: Callable[[Path], Handled],
         log: Log,
         *,
-        facts: dict[str, Any] | None = None,
+        prepare: Callable[[], dict[str, Any]] | None = None,
         delivery: Delivery | None = None,
     ) -> None:
         self.options = options
         self._answer = answer
         self._log = log
         self._delivery = delivery
-        self._vitals = Vitals(options, facts or {})
+        self._prepare = prepare
         # Its put may be called by a signal handler, whatever the main thread is at.
         self._events: queue.SimpleQueue[Finished | _Stop | _Wake] = queue.SimpleQueue()
         self._notices = Notices(lambda: self._events.put(_Wake()))
@@ -109,6 +110,8 @@ class Service:
         state = options.state_folder
         _make(state)
         with only_one(options.directory, state), contextlib.ExitStack() as closing:
+            facts = {} if self._prepare is None else self._prepare()
+            self._vitals = Vitals(options, facts)
             self._record = Record(state / FILE_NAME, self._log)
             closing.callback(self._record.close)
             heartbeat.sweep(state)
@@ -131,9 +134,10 @@ class Service:
             heartbeat.tell_systemd("READY=1")
             self._loop()
             self._end()
+            code = self._exit_code()
         if self._fatal is not None:
             raise self._fatal
-        return self._exit_code()
+        return code
 
     def _loop(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class WatchOptions:
     jobs : int
         Spectra that are worked on at a time.
     timeout : float
-        Seconds after which work on a file is given up.
+        Seconds after which work on a file is given up from without; `specinfer.pipeline`
+        gives up earlier where it can.
     heartbeat : float
         Seconds between two heartbeats.
     notify : bool
@@ -57,19 +59,19 @@ class WatchOptions:
     retry_first: float = 2.0
     retry_most: float = 300.0
     jobs: int = 1
-    timeout: float = 60.0
+    timeout: float = 120.0
     heartbeat: float = 5.0
     notify: bool = True
     once: bool = False
 
     def __post_init__(self) -> None:
         for name in ("interval", "timeout", "heartbeat", "retry_first", "retry_most"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise UsageError(
-                    "bad_option", f"{name} must be more than 0, not {getattr(self, name)}"
+                    "bad_option", f"{name} must be seconds above 0, not {getattr(self, name)}"
                 )
-        if self.settle < 0:
-            raise UsageError("bad_option", f"settle must not be negative, not {self.settle}")
+        if not 0 <= self.settle < math.inf:
+            raise UsageError("bad_option", f"settle must be 0 seconds or more, not {self.settle}")
         for name in ("attempts", "jobs"):
             if getattr(self, name) < 1:
                 raise UsageError(
