@@ -23,8 +23,16 @@ def names(directory: Path, folder: Path | None = None, pattern: str = "spec_*.fi
 
 
 def test_only_spectra_are_found(tmp_path: Path) -> None:
-    for name in ("spec_b.fits", "spec_a.fits", "spec_a.txt", "specinfer_spec_a.json",
-                 ".specinfer_x.tmp", ".spec_c.fits", "crr_b.fits", "spec_with blank [A].fits"):
+    for name in (
+        "spec_b.fits",
+        "spec_a.fits",
+        "spec_a.txt",
+        "specinfer_spec_a.json",
+        ".specinfer_x.tmp",
+        ".spec_c.fits",
+        "crr_b.fits",
+        "spec_with blank [A].fits",
+    ):
         touch(tmp_path / name)  # fmt: skip
     (tmp_path / "spec_folder.fits").mkdir()
     (tmp_path / "spec_nowhere.fits").symlink_to("nonesuch")

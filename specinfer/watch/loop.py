@@ -241,17 +241,14 @@ class Service:
         if self._delivery is not None and document is not None:
             # Before it is written down as done: after a kill it is queued again, to no effect.
             self._delivery.enqueue(document, found.path, handled.picture)
-        restored = not handled.fresh and entry.finished is None
+        event = outcome.event(entry, handled)
         entry = outcome.answered(entry, handled, document, now)
-        if handled.fresh and self._vitals.started <= found.modified <= now:
+        if event == "answered" and self._vitals.started <= found.modified <= now:
             entry = outcome.timed(entry, now - found.modified)
         self._record.keep(entry)
-        self._vitals.answered(entry, fresh=handled.fresh)
-        if handled.fresh:
-            self._log.info("answered", outcome.words(entry), **outcome.facts(entry))
-        elif restored:
-            words = f"{entry.file}: was answered before ({entry.state})"
-            self._log.info("restored", words, **outcome.facts(entry))
+        self._vitals.answered(entry, fresh=event == "answered")
+        if event is not None:
+            self._log.info(event, outcome.words(entry, event), **outcome.facts(entry))
         self._record.compare(entry)
 
     def _failed(self, entry: Entry, reason: str, *, for_ever: bool = False) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from specinfer.pipeline import Handled
 
 UNREADABLE = "UNREADABLE"
+_EVENTS = {"restored": "was answered before", "annotated": "annotation made up for"}
 # States whose answer is worth comparing with that of another extraction.
 COMPARED = ("OK", "LOWQ")
 
@@ -65,8 +66,27 @@ def answered(
         redshift=answer.get("redshift"),
         redshift_err=answer.get("redshift_err"),
         next_try=0.0,
-        finished=entry.finished if not handled.fresh and entry.finished else now,
+        finished=now
+        if entry.finished is None or event(entry, handled) == "answered"
+        else entry.finished,
     )
+
+
+def event(entry: Entry, handled: Handled) -> str | None:
+    """What is new about a file: answered, restored (a lost journal), annotated, or nothing.
+
+    Parameters
+    ----------
+    entry : Entry
+        As it was when the work began.
+    handled : Handled
+    """
+    same = entry.finished is not None and entry.sha256 == handled.sha256
+    if not handled.fresh:
+        return None if same else "restored"
+    # A text twin that came later than its spectrum.
+    made_up_for = same and bool(handled.annotated)
+    return "annotated" if made_up_for else "answered"
 
 
 def failed(
@@ -137,8 +157,10 @@ def gone(entry: Entry) -> Entry:
     return replace(entry, status=GONE)
 
 
-def words(entry: Entry) -> str:
+def words(entry: Entry, event: str) -> str:
     """An answer as a log line."""
+    if event != "answered":
+        return f"{entry.file}: {_EVENTS[event]} ({entry.state})"
     text = f"{entry.file}: {entry.state}"
     if entry.class_name is not None:
         text += f" {entry.class_name}"
