@@ -14,6 +14,7 @@ from specinfer.errors import UsageError
 from specinfer.watch.options import STATE_FOLDER, WatchOptions
 
 if TYPE_CHECKING:
+    from specinfer.classifier import Classifier
     from specinfer.config import Config
     from specinfer.gates import SkipRules
     from specinfer.watch.delivery import Delivery
@@ -152,7 +153,7 @@ def run(wanted: Wanted) -> int:
 
     def prepare() -> dict[str, Any]:
         made.append(Classifier(config.model, config.device, _threads(config)))
-        made[0].warm_up()
+        _warm_up(made[0])
         return {"model": _label(made[0])}
 
     def answer(path: Path) -> Handled:
@@ -227,7 +228,22 @@ def _threads(config: Config) -> int | None:
     return max(1, (os.cpu_count() or 1) // config.watch.jobs)
 
 
-def _label(classifier: Any) -> str:
+def _warm_up(classifier: Classifier) -> None:
+    """Load all that the first spectrum would else wait for."""
+    import importlib
+
+    import numpy as np
+
+    from specinfer.spectrum import Spectrum
+
+    classifier.warm_up()
+    for name in ("astropy.io.fits", "specinfer.sidecar", "specinfer.annotation"):
+        importlib.import_module(name)
+    made_up = Spectrum(wavelength=np.linspace(3800, 9200, 200), flux=np.linspace(1.0, 2.0, 200))
+    classifier.classify(made_up)
+
+
+def _label(classifier: Classifier) -> str:
     from specinfer.classifier import DEFAULT_MODEL
 
     name = DEFAULT_MODEL if classifier.model == "auto" else classifier.model
@@ -235,4 +251,25 @@ def _label(classifier: Any) -> str:
 
 
 def _delivery(config: Config, options: WatchOptions, log: Log) -> Delivery:
-    raise NotImplementedError
+    """Who posts.
+
+    Raises
+    ------
+    SpecinferError
+        If there is no token, or httpx is not installed.
+    """
+    from specinfer.skyportal_outcome import DryRun, Sender
+    from specinfer.watch.delivery import Delivery
+    from specinfer.watch.journal import FILE_NAME
+
+    portal = config.skyportal
+    assert portal is not None  # `configured` has seen to it
+    client: Sender
+    if portal.dry_run:
+        client = DryRun(portal, lambda line: log.info("dry_run", line))
+    else:
+        from specinfer.skyportal import SkyPortal
+
+        client = SkyPortal(portal)
+    database = options.state_folder / FILE_NAME
+    return Delivery(database, client, portal, config.decisions, log)

@@ -85,10 +85,15 @@ def lines(status: dict[str, Any]) -> list[str]:
     if beat.get("median_latency") is not None:
         told.append(f"median from complete file to answer: {beat['median_latency']:.2f} s")
     if status["outbox"] is not None:
-        told.append(
-            f"portal: {status['outbox']['waiting']} posts wait, "
-            f"{status['outbox']['refused']} were refused"
-        )
+        posts = status["outbox"]["posts"]
+        told.append("posts: " + (", ".join(f"{n} {name}" for name, n in posts.items()) or "none"))
+        problem = (beat.get("outbox") or {}).get("problem")
+        if problem and is_well(status):
+            told.append(f"  portal: {problem}")
+        told += [
+            f"  {post['object']}: {post['kind']} was refused: {post['message']}"
+            for post in status["outbox"]["refused"][:_SHOWN]
+        ]
     for problem in status["problems"][:_SHOWN]:
         what = "set aside" if problem["status"] == ASIDE else f"tried {problem['attempts']} times"
         told.append(f"  {problem['file']}: {what}: {problem['reason']}")
@@ -160,23 +165,31 @@ def _problem(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _outbox(journal: Path) -> dict[str, int] | None:
-    """How many posts wait and were refused; None if nothing was ever to be posted."""
+def _outbox(journal: Path) -> dict[str, Any] | None:
+    """How many posts there are of each state, and what was refused; None without an outbox.
+
+    Read as it is on the disk: `specinfer.outbox` needs a portal's configuration, and may
+    change the file.
+    """
     if not journal.exists():
         return None
     try:
-        with closing(
-            sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)
-        ) as database:
+        uri = f"{journal.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as database:
             tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+            if "outbox" not in tables:
+                return None
+            states = "SELECT state, count(*) FROM outbox GROUP BY state ORDER BY state"
+            refused = "SELECT obj, kind, message FROM outbox WHERE state = 'failed' ORDER BY id"
+            return {
+                "posts": dict(database.execute(states).fetchall()),
+                "refused": [
+                    {"object": obj, "kind": kind, "message": message}
+                    for obj, kind, message in database.execute(refused)
+                ],
+            }
     except sqlite3.Error as error:
-        raise SpecinferError("no_journal", f"{journal} cannot be read ({error})") from None
-    if "outbox" not in tables:
-        return None
-    from specinfer.outbox import Outbox
-
-    outbox = Outbox(journal)
-    try:
-        return {"waiting": outbox.pending(), "refused": len(outbox.failures())}
-    finally:
-        outbox.close()
+        raise SpecinferError(
+            "no_journal",
+            f"the journal {journal} cannot be read ({error}); start the service, which mends it",
+        ) from None
