@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import textwrap
 from typing import Annotated, NoReturn
 
@@ -40,7 +41,10 @@ def main() -> None:
     """Entry point of the ``specinfer`` command."""
     # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)
 
 
 def _version(wanted: bool) -> None:

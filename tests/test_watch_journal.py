@@ -103,7 +103,7 @@ def test_a_damaged_journal_is_put_aside(path: Path, damage: bytes) -> None:
     journal.close()
     if damage:  # an empty file is an empty database
         assert journal.lost is not None
-        assert [one.name for one in path.parent.glob("*.damaged-*")][0] in journal.lost
+        assert next(path.parent.glob("*.damaged-*")).name in journal.lost
 
 
 def test_pages_that_are_inconsistent_are_noticed(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -162,7 +163,7 @@ def test_pauses_between_tries_grow(tmp_path: Path) -> None:
     spectrum(tmp_path, 0, "bad")
     with running(quick(tmp_path, retry_first=0.1, attempts=4), answer, log):
         until(lambda: log.of("set_aside"))
-    pauses = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
     for pause, least in zip(pauses, (0.1, 0.2, 0.4), strict=True):
         assert least <= pause
 

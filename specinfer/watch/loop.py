@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import time
 from collections.abc import Callable
@@ -110,13 +111,17 @@ class Service:
         state = options.state_folder
         _make(state)
         with only_one(options.directory, state), contextlib.ExitStack() as closing:
-            facts = {} if self._prepare is None else self._prepare()
-            self._vitals = Vitals(options, facts)
             self._record = Record(state / FILE_NAME, self._log)
             closing.callback(self._record.close)
             heartbeat.sweep(state)
             self._record.recover(options.attempts)
             self._nights: Nights = self._record.nights(options.directory)
+            with contextlib.suppress(OSError):
+                # At once: should a night begin while the model is loaded, or after a kill in
+                # this moment, the one before is not forgotten.
+                self._nights.follow(time.monotonic())
+                self._record.remember(self._nights)
+            self._vitals = Vitals(options, {} if self._prepare is None else self._prepare())
             closing.callback(self._notices.stop)
             self._workers = Workers(
                 lambda found: self._answer(found.path), options.jobs, self._events.put
@@ -130,6 +135,7 @@ class Service:
                 f"watching {options.directory} for {options.pattern}",
                 directory=str(options.directory),
                 pattern=options.pattern,
+                pid=os.getpid(),
             )
             heartbeat.tell_systemd("READY=1")
             self._loop()
