@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import textwrap
 from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__
+from specinfer import __version__, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -40,7 +41,10 @@ def main() -> None:
     """Entry point of the ``specinfer`` command."""
     # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)
 
 
 def _version(wanted: bool) -> None:
@@ -287,6 +291,9 @@ def doctor(
         return run(as_json=json)
 
     exit_with(work, debug=debug)
+
+
+cli_watch.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:
