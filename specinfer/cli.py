@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__, cli_watch
+from specinfer import __version__, cli_night, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -294,6 +294,7 @@ def doctor(
 
 
 cli_watch.register(app)
+cli_night.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:
