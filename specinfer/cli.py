@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__, cli_config, cli_skyportal
+from specinfer import __version__, cli_config, cli_night, cli_skyportal, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -41,7 +42,10 @@ def main() -> None:
     """Entry point of the ``specinfer`` command."""
     # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)
 
 
 def _version(wanted: bool) -> None:
@@ -304,8 +308,10 @@ def doctor(
     exit_with(work, debug=debug)
 
 
-cli_config.register(app)
+cli_watch.register(app)
+cli_night.register(app)
 cli_skyportal.register(app)
+cli_config.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:

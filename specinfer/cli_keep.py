@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specinfer.classifier import Classifier
@@ -10,6 +11,7 @@ from specinfer.errors import ReadError, SpecinferError
 from specinfer.examine import Examined, examine
 from specinfer.handling import Handling
 from specinfer.pipeline import record
+from specinfer.replacing import sweep
 from specinfer.result import Classification, failed
 from specinfer.sidecar import sidecar_path
 
@@ -42,6 +44,7 @@ class Keeper:
         )
         self._examined: dict[str, Examined] = {}
         self._done: set[str] = set()
+        self._folders: set[str] = set()
 
     def look(self, path: str) -> Classification | None:
         """Look at a file before it is read.
@@ -55,6 +58,10 @@ class Keeper:
         Classification or None
             A failed result with the code ``skipped`` if it is not to be classified.
         """
+        folder = os.path.dirname(path) or "."
+        if folder not in self._folders:
+            self._folders.add(folder)
+            sweep(Path(folder))
         examined = examine(path, self._handling.skip)
         self._examined[path] = examined
         skip = examined.gate

@@ -78,3 +78,17 @@ def test_whole_and_damaged(tmp_path: Path) -> None:
     # Only the padding is missing.
     _, end = fits_cards.split_header(data)
     assert fits_cards.is_whole(data[: end + 214 * 8])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_checksum_stays_right(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "summed.fits"
+    rng = np.random.default_rng(seed)
+    image = fits.ImageHDU(rng.normal(size=5))
+    fits.HDUList([fits.PrimaryHDU(rng.normal(size=900)), image]).writeto(path, checksum=True)
+    new = [fits_cards.make_card("SPITYPE", f"class {seed}", "", number=False)]
+    path.write_bytes(fits_cards.with_cards(path.read_bytes(), new, ("SPITYPE",)))
+    # Warnings are errors: a wrong sum would be one.
+    with fits.open(path, checksum=True) as hdus:
+        assert hdus[0].header["SPITYPE"] == f"class {seed}"
+        assert hdus[0].verify_checksum() == hdus[0].verify_datasum() == 1
