@@ -16,10 +16,8 @@ from specinfer.outbox import Failure, Outbox
 from specinfer.sidecar import PREFIX, read_sidecar, sidecar_path
 from specinfer.skyportal_outcome import DryRun
 from specinfer.skyportal_posts import make_posts
-
-# Where ``specinfer watch`` keeps it, unless it was told otherwise.
-STATE_FOLDER = ".specinfer"
-JOURNAL = "journal.sqlite3"
+from specinfer.watch.journal import FILE_NAME as JOURNAL
+from specinfer.watch.options import STATE_FOLDER
 
 
 @dataclass(frozen=True)
