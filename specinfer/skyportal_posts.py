@@ -243,7 +243,9 @@ def comment_text(document: Mapping[str, Any]) -> str:
     """One line for people beside the picture."""
     result = document["result"]
     model = str(document["model"]).replace("@", " ")
-    parts = [f"{_label(result)} (P = {result['probability']:.2f})"]
+    # Some models measure a redshift only.
+    sure = f" (P = {result['probability']:.2f})" if _is_number(result["probability"]) else ""
+    parts = [] if result["class"] is None else [f"{_label(result)}{sure}"]
     if _is_number(result["redshift"]):
         parts.append(f"z = {result['redshift']:.4f}{_error(result['redshift_err'], '.4f')}")
     if _is_number(result["phase"]):

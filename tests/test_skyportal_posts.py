@@ -164,6 +164,22 @@ def test_the_comment_says_it_in_one_line_and_mentions_nobody() -> None:
     assert "@" not in text
 
 
+def test_an_answer_that_is_a_redshift_only_is_posted_as_such() -> None:
+    nothing = dict.fromkeys(["class", "probability", "probabilities", "decision", "phase"])
+    posts = by_kind(made(document(**nothing)))
+    assert set(posts) == {"annotation", "comment"}
+    assert posts["annotation"].body["data"] == {
+        "redshift": 0.0312,
+        "redshift_err": 0.0021,
+        "phase_err": 2.1,
+        "snr": 12.5,
+        "auto": 0,
+    }
+    assert posts["comment"].body["text"] == (
+        "specinfer 0.1.0, spectranet 0.2.1: z = 0.0312 +- 0.0021"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
