@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from specinfer import fits_cards
-from specinfer.content import FITS_MAGIC, KEYS, OWN_LINE, comment_lines, look_at
+from specinfer.content import FITS_MAGIC, KEYS, OWN_LINE, comment_lines, own_block
 from specinfer.errors import SpecinferError, UsageError
 from specinfer.gates import STATES, State, judge
 from specinfer.replacing import ChangedMeanwhileError, Snapshot, replace_all, snapshot
@@ -180,7 +180,7 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
                 f"{twins.given} cannot hold an annotation: it is no whole FITS file and no text "
                 "that begins with '#' lines; write a sidecar instead (--sidecar)",
             )
-        found = [look_at(file.data).ours for file in files]
+        found = [own_block(file.data) for file in files]
         if policy != "always" and _settled(found, block, policy):
             return ()
         final = dict(block)
@@ -205,7 +205,7 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
 
 def blocks(twins: Twins) -> list[dict[str, str]]:
     """The blocks in the files of a spectrum, one a file; empty where there is none."""
-    return [look_at(file.data).ours for file in holders(twins)]
+    return [own_block(file.data) for file in holders(twins)]
 
 
 def holders(twins: Twins) -> list[Snapshot]:
@@ -237,7 +237,7 @@ def _is_text(file: Snapshot, before: list[Snapshot]) -> bool:
     if not before:
         return file.data.startswith(b"#") and b"\0" not in file.data
     cards, _ = fits_cards.split_header(before[0].data)
-    header = fits_cards.values(cards)
+    header = fits_cards.values(cards, (b"NAXIS",))
     pixels = header.get("NAXIS1") if header.get("NAXIS") == 1 else None
     rows = _rows(file.data)
     if not file.data.startswith(b"#") or (pixels is not None and rows != pixels):

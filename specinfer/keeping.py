@@ -52,7 +52,7 @@ def kept_before(examined: Examined, classifier: Classifier, handling: Handling) 
             return None
         return _complete(examined, document, result, handling)
     if handling.annotate and not handling.sidecar:
-        found = done.by_header(examined, classifier)
+        found = done.by_header(examined, classifier, handling.redshift)
         if found is not None:
             return _unwritten(examined, found)
     return None

@@ -168,6 +168,11 @@ def test_headers_alone_say_that_it_was_done(
     monkeypatch.setattr(pipeline, "iter_spectra", None)
     again = handle(pair[1], classifier, alone)
     assert (again.fresh, again.state) == (False, first.state)
+    monkeypatch.undo()
+    given = Handling(annotate=True, sidecar=False, redshift=0.031)
+    assert handle(pair[0], classifier, given).annotated == pair
+    assert plain_header(pair[1])["SPIZ"] == "0.031000"
+    assert not handle(pair[0], classifier, given).fresh
 
 
 @pytest.mark.parametrize(
@@ -289,6 +294,17 @@ def test_a_time_limit(
     monkeypatch.undo()
     # It may have been the machine's fault: the next round tries again.
     assert handle(pair[0], classifier, BOTH).result is not None
+
+
+def test_a_folder_that_does_not_answer(
+    classifier: Classifier, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(pipeline, "examine", lambda *_: release.wait(20))
+    handled = handle(pair[0], classifier, Handling(annotate=True, time_limit=0.05))
+    release.set()
+    assert (handled.state, handled.sidecar, handled.sha256) == ("UNREADABLE", None, "")
+    assert "look at its disk" in handled.reason
 
 
 def test_bugs_stay_with_their_file(
