@@ -109,7 +109,8 @@ def annotate(
             "write the answers to a file of their own (--output)",
         )
     block = make_block(state, result, date or now())
-    return write_block(find_twins(path), block, "always" if overwrite else "model")
+    changed, _ = write_block(find_twins(path), block, "always" if overwrite else "model")
+    return changed
 
 
 def make_block(state: State, result: Classification | None, date: str) -> dict[str, str]:
@@ -151,7 +152,9 @@ def make_block(state: State, result: Classification | None, date: str) -> dict[s
     return {key: _checked(key, value) for key in KEYS if (value := known.get(key)) is not None}
 
 
-def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple[Path, ...]:
+def write_block(
+    twins: Twins, block: Mapping[str, str], policy: Policy
+) -> tuple[tuple[Path, ...], str]:
     """Put a block into the files of a spectrum.
 
     Parameters
@@ -164,8 +167,10 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
 
     Returns
     -------
-    tuple of Path
+    changed : tuple of Path
         The files that were changed.
+    date : str
+        Of the answer that stands in them now.
 
     Raises
     ------
@@ -182,7 +187,7 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
             )
         found = [own_block(file.data) for file in files]
         if policy != "always" and _settled(found, block, policy):
-            return ()
+            return (), found[0].get("SPIDATE", block["SPIDATE"])
         final = dict(block)
         if policy != "always":
             # A crash between two files, or a twin that came later: the answer is that of
@@ -195,7 +200,7 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
             replace_all(changes)
         except ChangedMeanwhileError:
             continue
-        return tuple(file.path for file, _ in changes)
+        return tuple(file.path for file, _ in changes), final["SPIDATE"]
     raise SpecinferError(
         "keeps_changing",
         f"{twins.given} is being written by another program, it was left as it was; try again "

@@ -158,6 +158,27 @@ def test_a_lost_or_damaged_sidecar_is_written_again(
         assert [path.read_bytes() for path in pair] == before
 
 
+def test_killed_before_the_sidecar(
+    classifier: Classifier, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("specinfer.keeping.write_sidecar", killed)
+    monkeypatch.setattr("specinfer.sidecar.now", lambda: "2026-11-21T05:10:00")
+    with pytest.raises(KeyboardInterrupt):
+        handle(pair[0], classifier, BOTH)
+    monkeypatch.undo()
+    before = [path.read_bytes() for path in pair]
+    handled = handle(pair[0], classifier, BOTH)
+    assert (handled.fresh, handled.annotated) == (True, ())
+    assert [path.read_bytes() for path in pair] == before
+    document = read_sidecar(pair[0])
+    assert document is not None
+    assert document["date"] == plain_header(pair[1])["SPIDATE"] == "2026-11-21T05:10:00"
+    assert not handle(pair[0], classifier, BOTH).fresh
+
+
 def test_headers_alone_say_that_it_was_done(
     classifier: Classifier, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +280,20 @@ def test_text_alone(classifier: Classifier, pair: tuple[Path, Path]) -> None:
     handled = handle(pair[1], classifier, BOTH)
     assert handled.annotated == (pair[1],)
     assert handled.result is not None
+
+
+@pytest.mark.parametrize("lines", [3, 10, 60])
+def test_a_text_that_has_only_begun_is_left_alone(
+    classifier: Classifier, pair: tuple[Path, Path], lines: int
+) -> None:
+    path, twin = pair
+    path.unlink()
+    begun = "".join(twin.read_text().splitlines(keepends=True)[:lines])
+    twin.write_text(begun)
+    handled = handle(twin, classifier, BOTH)
+    assert (handled.state, handled.annotated) == ("UNREADABLE", ())
+    assert twin.read_text() == begun
+    assert handled.sidecar is not None
 
 
 def test_nothing_is_written_for_what_is_not_there(classifier: Classifier, tmp_path: Path) -> None:
