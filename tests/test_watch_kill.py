@@ -46,10 +46,11 @@ def check(directory: Path, good: set[str], bad: set[str] = frozenset()) -> None:
         assert entries[name].reason
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_step_of_the_work(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "spectra").mkdir()
     names = set()
-    for path in EXAMPLES[:2]:
+    for path in EXAMPLES[:1]:
         shutil.copy(path, tmp_path / "spectra")
         shutil.copy(path.with_suffix(".txt"), tmp_path / "spectra")
         names.add(path.name)
@@ -62,7 +63,7 @@ def test_a_kill_at_every_step_of_the_work(tiny: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     steps = [json.loads(line) for line in done.stdout.splitlines()]
     # The last one had no step left to be killed at.
-    assert len(steps) > 30
+    assert len(steps) > 20
     assert [step["code"] for step in steps] == [-signal.SIGKILL] * (len(steps) - 1) + [0]
     for step in steps:
         assert step["again"] == 0, step
@@ -71,7 +72,7 @@ def test_a_kill_at_every_step_of_the_work(tiny: Path, tmp_path: Path) -> None:
         posts = (folder / "posts").read_text().splitlines()
         assert len(posts) == len(set(posts))
         annotations = [post for post in posts if post.startswith("annotation ")]
-        assert len(annotations) == 2
+        assert len(annotations) == 1
 
 
 @pytest.mark.slow

@@ -121,7 +121,10 @@ class Service:
                 # this moment, the one before is not forgotten.
                 self._nights.follow(time.monotonic())
                 self._record.remember(self._nights)
-            self._vitals = Vitals(options, {} if self._prepare is None else self._prepare())
+            self._vitals = Vitals(options)
+            self._vitals.beat("starting", dict)
+            if self._prepare is not None:
+                self._vitals.facts = self._prepare()
             closing.callback(self._notices.stop)
             self._workers = Workers(
                 lambda found: self._answer(found.path), options.jobs, self._events.put
@@ -130,6 +133,7 @@ class Service:
             if self._delivery is not None:
                 self._delivery.start()
                 closing.callback(self._delivery.stop)
+            self._vitals.beat("running", self._report)
             self._log.info(
                 "started",
                 f"watching {options.directory} for {options.pattern}",

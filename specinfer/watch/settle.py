@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from specinfer.watch.folders import Found
 
-
 # Times `settle`, for a file of a size that no complete file has: its writer only rests.
 _UNFINISHED = 10.0
 
