@@ -110,6 +110,7 @@ def running(
     thread = threading.Thread(target=run)
     thread.start()
     try:
+        until(lambda: log.of("started") or not thread.is_alive())
         yield service
     finally:
         service.stop()

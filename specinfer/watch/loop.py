@@ -133,6 +133,7 @@ class Service:
             if self._delivery is not None:
                 self._delivery.start()
                 closing.callback(self._delivery.stop)
+            heartbeat.tell_systemd("READY=1")
             self._vitals.beat("running", self._report)
             self._log.info(
                 "started",
@@ -141,7 +142,6 @@ class Service:
                 pattern=options.pattern,
                 pid=os.getpid(),
             )
-            heartbeat.tell_systemd("READY=1")
             self._loop()
             self._end()
             code = self._exit_code()

@@ -105,4 +105,5 @@ class Vitals:
         except OSError:
             # A full disk: who looks at the heartbeat sees that it is old.
             return
-        heartbeat.tell_systemd("WATCHDOG=1")
+        if status != "starting":
+            heartbeat.tell_systemd("WATCHDOG=1")
