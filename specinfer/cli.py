@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import textwrap
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__, cli_watch
+from specinfer import __version__, cli_config, cli_night, cli_skyportal, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -70,6 +71,7 @@ Examples:
   specinfer classify --json 'night/*.fits' > night.jsonl
   specinfer classify night/ --output night.csv --plot pictures/
   specinfer classify night/ -o night.jsonl --embedding night.npy
+  specinfer classify --annotate 'night/spec_*.fits'
   specinfer classify coadd-main-dark-9144.fits -o answers.jsonl
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
@@ -90,7 +92,7 @@ Flags of an answer:
 
 \b
 Exit codes:
-  0  every file was answered
+  0  every file was answered or skipped
   1  at least one file failed; the others were answered
   2  wrong usage
   3  a problem of a model or of the installation
@@ -106,12 +108,13 @@ def classify(
         ),
     ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Name of a model (see `specinfer models`), or its folder; auto takes survey for "
-            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others."
+            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     redshift: Annotated[
         float | None,
         typer.Option(
@@ -170,8 +173,34 @@ def classify(
             "a spectrum into DIR.",
         ),
     ] = None,
+    annotate: Annotated[
+        bool,
+        typer.Option(
+            "--annotate",
+            help="Write the answer into the header of each file and of its FITS or text twin "
+            "(keys SPI*; docs/sedm.md).",
+        ),
+    ] = False,
+    sidecar: Annotated[
+        bool,
+        typer.Option("--sidecar", help="Write the answer beside each file: specinfer_NAME.json."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Also annotate what this model has annotated."),
+    ] = False,
+    no_skip: Annotated[
+        bool,
+        typer.Option(
+            "--no-skip",
+            help="Also classify SEDM's standard stars, galaxies, uncalibrated and moving "
+            "targets, QUALITY 3 and 4, which --annotate and --sidecar skip.",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
     ] = None,
@@ -182,6 +211,15 @@ def classify(
     join: Annotated[
         bool, typer.Option("--join", help="All files are channels of one object: join them.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Model, device, threads and what is skipped, unless said here "
+            "(docs/configuration.md).",
+            show_default="specinfer.toml",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Spectra classified at a time.")
     ] = 64,
@@ -195,23 +233,29 @@ def classify(
     def work() -> int:
         from specinfer.cli_classify import Job, run
         from specinfer.cli_report import warnings_to_lines
+        from specinfer.config import load_config
         from specinfer.readers import ReadOptions
 
         warnings_to_lines(quiet=quiet, debug=debug)
+        settings = load_config(config)
         job = Job(
             paths=tuple(paths or ()),
             files_from=files_from,
             join=join,
-            model=model,
+            model=settings.model if model is None else model,
             redshift=redshift,
             reading=ReadOptions(format=format, noise=noise, unit=unit, air=air, sky=sky),
             json=json,
             output=output,
             embedding=embedding,
             plot=plot,
+            annotate=annotate,
+            sidecar=sidecar,
+            overwrite=overwrite,
+            skip=None if no_skip else settings.skip.rules(),
             top=top,
-            device=device,
-            threads=threads,
+            device=settings.device if device is None else device,
+            threads=settings.threads if threads is None else threads,
             batch_size=batch_size,
             quiet=quiet,
             debug=debug,
@@ -265,6 +309,9 @@ def doctor(
 
 
 cli_watch.register(app)
+cli_night.register(app)
+cli_skyportal.register(app)
+cli_config.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:

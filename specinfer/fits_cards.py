@@ -14,6 +14,9 @@ from specinfer.errors import ReadError
 CARD, BLOCK = 80, 2880
 _END = b"END".ljust(CARD)
 _LONGEST_STRING = 68
+# Sums in ones' complement, of big-endian words of 32 bits, are remainders of this number.
+_ONES = 0xFFFFFFFF
+_PUNCTUATION = (*range(0x3A, 0x41), *range(0x5B, 0x61))
 
 
 def split_header(data: bytes) -> tuple[list[bytes], int]:
@@ -45,7 +48,7 @@ def _split(data: bytes, start: int) -> tuple[list[bytes], int]:
         card = data[place : place + CARD]
         if card == _END:
             length = place + CARD - start
-            end = start + -(-length // BLOCK) * BLOCK
+            end = start + _padded(length)
             if end > len(data):
                 break
             return cards, end
@@ -135,7 +138,8 @@ def with_cards(data: bytes, new: Sequence[bytes], replaced: Collection[str]) -> 
     Returns
     -------
     bytes
-        Every other card, and everything after the header, byte for byte.
+        Every other card, and everything after the header, byte for byte. A CHECKSUM of the
+        primary HDU is brought up to date.
 
     Raises
     ------
@@ -152,8 +156,41 @@ def with_cards(data: bytes, new: Sequence[bytes], replaced: Collection[str]) -> 
             kept.append(card)
     if place is None:
         place = len(kept)
-    header = b"".join([*kept[:place], *new, *kept[place:], _END])
-    return header.ljust(-(-len(header) // BLOCK) * BLOCK) + data[end:]
+    changed = [*kept[:place], *new, *kept[place:]]
+    return _summed(changed, data[end : end + _padded(_data_size(values(changed)))]) + data[end:]
+
+
+def _header(cards: Sequence[bytes]) -> bytes:
+    text = b"".join([*cards, _END])
+    return text.ljust(_padded(len(text)))
+
+
+def _summed(cards: Sequence[bytes], pixels: bytes) -> bytes:
+    """The header, its CHECKSUM right if it has one."""
+    names = [name_of(card) for card in cards]
+    if "CHECKSUM" not in names:
+        return _header(cards)
+    at = names.index("CHECKSUM")
+    zero, summed = b"'" + b"0" * 16 + b"'", list(cards)
+    summed[at] = cards[at][:10] + zero + cards[at][28:]
+    total = int.from_bytes(_header(summed) + pixels, "big") % _ONES or _ONES
+    summed[at] = cards[at][:11] + _encoded(_ONES - total) + cards[at][27:]
+    return _header(summed)
+
+
+def _encoded(value: int) -> bytes:
+    """A 32-bit number as sixteen letters and digits (FITS standard 4.0, appendix J)."""
+    text = [0] * 16
+    for i, byte in enumerate(value.to_bytes(4, "big")):
+        four = [byte // 4 + 48 + (byte % 4 if j == 0 else 0) for j in range(4)]
+        while any(code in _PUNCTUATION for code in four):
+            for j in (0, 2):
+                if four[j] in _PUNCTUATION or four[j + 1] in _PUNCTUATION:
+                    four[j] += 1
+                    four[j + 1] -= 1
+        for j in range(4):
+            text[4 * j + i] = four[j]
+    return bytes([text[-1], *text[:-1]])
 
 
 def is_whole(data: bytes) -> bool:
@@ -166,12 +203,16 @@ def is_whole(data: bytes) -> bool:
             size = _data_size(header)
             if start + size > len(data):
                 return False
-            place = start + -(-size // BLOCK) * BLOCK
+            place = start + _padded(size)
             if place < len(data) and not data[place:].strip(b"\0 "):
                 return True
     except (ReadError, TypeError, KeyError, ValueError):
         return False
     return bool(data)
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
 
 
 def _data_size(header: dict[str, Any]) -> int:

@@ -35,6 +35,12 @@ _GALAXY = re.compile(r"(NGC|PGC|MCG|2MASX)[ +_-]?[\dJ]", re.IGNORECASE)
 _STAR = re.compile(r"(TYC|SAO|HD|Tycho)[ _-]?\d", re.IGNORECASE)
 _SLOT = re.compile(r"\s*\[\w\]$")
 _NO = ("f", "false", "no", "n", "0")
+# Values of QUALITY that the pipeline's classifiers pass over. The others are 0, 1 (recovered by
+# hand) and 5 (no astrometry, the brightest spaxel taken).
+_QUALITIES: dict[float | None, str] = {
+    3: "the target was outside the IFU",
+    4: "more than a fifth of the pixels are negative",
+}
 # Flags of an answer that rests on too little, and of one that is not to be believed.
 _LITTLE = ("LOW_SNR", "LITTLE_COVERAGE", "NO_SIGNAL")
 _DOUBTFUL = ("NOVEL", "UNRELIABLE")
@@ -51,23 +57,20 @@ class SkipRules:
     standards : bool
         Standard stars, by IMGTYPE or by name (``STD-``, BD, Feige, HZ, Hiltner, Kopff, LTT).
     galaxies : bool
-        Catalogued galaxies, by name (NGC, PGC, MCG, 2MASX).
-    stars : bool
-        Catalogued stars, by name (TYC, SAO, HD).
+        Catalogued galaxies and stars, by name (NGC, PGC, MCG, 2MASX; TYC, SAO, HD).
     uncalibrated : bool
         FLUXCAL is false.
     moving : bool
         Non-sidereal targets: RA_RATE or DEC_RATE is not zero.
-    quality : tuple of int
-        Values of QUALITY that are skipped: 3 (outside the IFU), 4 (negative pixels).
+    quality : bool
+        QUALITY 3 (outside the IFU) and 4 (negative pixels).
     """
 
     standards: bool = True
     galaxies: bool = True
-    stars: bool = True
     uncalibrated: bool = True
     moving: bool = True
-    quality: tuple[int, ...] = (3, 4)
+    quality: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def gate(header: Mapping[str, Any], rules: SkipRules | None) -> Gate | None:
         return Gate("STD", f"a standard star ({name or kind})")
     if rules.galaxies and _GALAXY.match(name):
         return Gate("ABSTAIN", f"a catalogued galaxy by its name ({name})")
-    if rules.stars and _STAR.match(name):
+    if rules.galaxies and _STAR.match(name):
         return Gate("ABSTAIN", f"a catalogued star by its name ({name})")
     if rules.uncalibrated and _is_false(header.get("FLUXCAL")):
         return Gate("UNCALIBRATED", "not flux-calibrated (FLUXCAL is false)")
@@ -119,8 +122,8 @@ def gate(header: Mapping[str, Any], rules: SkipRules | None) -> Gate | None:
     if rules.moving and moving:
         return Gate("MOVING", f"a non-sidereal target ({', '.join(moving)})")
     quality = _number(header.get("QUALITY"))
-    if quality is not None and quality in rules.quality:
-        return Gate("LOWQ", f"QUALITY {quality:g}{_QUALITIES.get(int(quality), '')}")
+    if rules.quality and quality in _QUALITIES:
+        return Gate("LOWQ", f"QUALITY {quality:g}: {_QUALITIES[quality]}")
     return None
 
 
@@ -149,12 +152,6 @@ def judge(result: Classification) -> Gate:
     if result.probability < _STANDS_OUT:
         return Gate("ABSTAIN", f"no class stands out (P = {result.probability:.2f} at most)")
     return Gate("OK", "")
-
-
-_QUALITIES = {
-    3: ": the target was outside the IFU",
-    4: ": more than a fifth of the pixels are negative",
-}
 
 
 def _name(header: Mapping[str, Any]) -> str:

@@ -8,102 +8,34 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
-from specinfer import done
-from specinfer.annotation import make_block, write_block
 from specinfer.classifier import Classifier
-from specinfer.errors import DeviceError, ModelError, ReadError, SpecinferError
+from specinfer.errors import DeviceError, ModelError, ReadError, SpecinferError, UsageError
 from specinfer.examine import Examined, examine
-from specinfer.gates import Gate, SkipRules, State, judge
+from specinfer.gates import Gate, SkipRules, judge
+from specinfer.handling import Handled, Handling
+from specinfer.keeping import keep, kept_before
 from specinfer.readers import iter_spectra
 from specinfer.result import Classification, failed
 from specinfer.shim import record_specinfer, run_specinfer
-from specinfer.sidecar import make_sidecar, picture_path, recall, sidecar_path, write_sidecar
 from specinfer.spectrum import Spectrum
 
-__all__ = ["Handled", "Handling", "handle", "keep", "record_specinfer", "run_specinfer"]
+__all__ = [
+    "Handled",
+    "Handling",
+    "SkipRules",
+    "examine",
+    "handle",
+    "record",
+    "record_specinfer",
+    "run_specinfer",
+]
 
 T = TypeVar("T")
-
-# A file that takes longer is given up: the pipeline behind it has no time-outs of its own.
-TIME_LIMIT_S = 60.0
 # How often a file is read again that changes while it is read.
 _READS = 3
-# matplotlib draws one picture at a time.
-_DRAWING = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Handling:
-    """How files are handled.
-
-    Parameters
-    ----------
-    annotate : bool
-        Write the answer into the headers of the FITS file and of its text twin.
-    overwrite : bool
-        Do again what was done, and replace the answer.
-    skip : SkipRules or None
-        What is not classified, of SEDM spectra; None classifies everything.
-    plot : bool
-        Draw a picture of every answer.
-    redshift : float, optional
-        The redshift, if it is known.
-    sidecar : bool
-        Write a sidecar. Files that cannot hold an annotation get one in any case.
-    pictures : Path, optional
-        Folder for the pictures; by default beside the spectra.
-    time_limit : float
-        Seconds for reading and classifying one file.
-    """
-
-    annotate: bool = False
-    overwrite: bool = False
-    skip: SkipRules | None = field(default_factory=SkipRules)
-    plot: bool = False
-    redshift: float | None = None
-    sidecar: bool = True
-    pictures: Path | None = None
-    time_limit: float = TIME_LIMIT_S
-
-
-@dataclass(frozen=True)
-class Handled:
-    """What became of a file.
-
-    Parameters
-    ----------
-    path : Path
-        As it was given.
-    state : str
-        One of `specinfer.gates.STATES`.
-    reason : str
-        Why; empty for OK.
-    result : Classification or None
-        None for a skipped file. From the sidecar, if the file was done before.
-    sidecar, picture : Path or None
-        Those that are there.
-    annotated : tuple of Path
-        Files that were changed now.
-    fresh : bool
-        False: it was done before by the same version of the model, nothing was changed.
-    sha256 : str
-        Of what the answer depends on; empty if the file could not be read at all.
-    """
-
-    path: Path
-    state: State
-    reason: str
-    result: Classification | None
-    sidecar: Path | None
-    picture: Path | None
-    annotated: tuple[Path, ...]
-    fresh: bool
-    sha256: str
 
 
 class _TooLong(Exception):
@@ -138,16 +70,9 @@ def handle(
     """
     handling = handling or Handling()
     examined = examine(path, handling.skip)
-    if not handling.overwrite:
-        document = done.by_sidecar(examined, classifier, handling.redshift)
-        if handling.plot and not _picture(examined.twins.given, handling).exists():
-            document = None
-        if document is not None:
-            return _complete(examined, document, handling)
-        if not handling.sidecar and handling.annotate:
-            found = done.by_header(examined, classifier)
-            if found is not None:
-                return _unchanged(examined, found)
+    before = kept_before(examined, classifier, handling)
+    if before is not None:
+        return before
     if examined.gate is not None:
         return keep(examined, examined.gate, None, handling)
     for _ in range(_READS):
@@ -161,26 +86,23 @@ def handle(
     return keep(examined, changing, None, handling, lasting=False)
 
 
-def keep(
+def record(
     examined: Examined,
-    verdict: Gate,
-    result: Classification | None,
+    result: Classification,
+    classifier: Classifier,
     handling: Handling,
-    *,
-    lasting: bool = True,
 ) -> Handled:
-    """Write an answer down: picture, annotation, and last the sidecar, which says "done".
+    """Write down a result that was made by other means than `handle`, such as in a batch.
 
     Parameters
     ----------
     examined : Examined
-    verdict : Gate
-        State and reason.
-    result : Classification or None
-        None where nothing was classified.
+        The spectrum as it was before it was read.
+    result : Classification
+        What is in it does not matter for a spectrum that the rules skip.
+    classifier : Classifier
+        That made it.
     handling : Handling
-    lasting : bool, optional
-        False: another try may end otherwise, so the file does not count as done.
 
     Returns
     -------
@@ -188,96 +110,32 @@ def keep(
 
     Raises
     ------
+    UsageError
+        ``many_spectra`` for a row of a file with many objects.
     SpecinferError
-        The first failure, after everything else was written.
+        ``keeps_changing`` if the file is another one by now; else as `handle`.
     """
-    given = examined.twins.given
-    document = make_sidecar(
-        given if examined.main is None else examined.main.path,
-        sha256=examined.content.sha256 if lasting else "",
-        gate=verdict,
-        result=result,
-        object=examined.object,
-    )
-    errors: list[SpecinferError] = []
-    picture = _picture(given, handling)
-    if handling.plot and result is not None and result.ok:
-        _attempt(errors, lambda: _draw(result, picture))
-    annotated: tuple[Path, ...] | None = ()
-    if handling.annotate and lasting:
-        annotated = _attempt(errors, lambda: _annotate(examined, document, result, handling))
-    sidecar = None
-    # A file that can hold no annotation still ends in a state.
-    nowhere = handling.annotate and (not lasting or annotated is None)
-    if handling.sidecar or nowhere:
-        sidecar = _attempt(errors, lambda: write_sidecar(given, document))
-    if errors:
-        raise errors[0]
-    return Handled(
-        path=given,
-        state=verdict.state,
-        reason=verdict.reason,
-        result=result,
-        sidecar=sidecar,
-        picture=picture if picture.exists() else None,
-        annotated=annotated or (),
-        fresh=True,
-        sha256=examined.content.sha256,
-    )
-
-
-def _annotate(
-    examined: Examined,
-    document: Mapping[str, Any],
-    result: Classification | None,
-    handling: Handling,
-) -> tuple[Path, ...] | None:
-    """The files that were changed; None if none of a useless spectrum can hold a block."""
-    block = make_block(document["state"], result, document["date"])
-    try:
-        return write_block(examined.twins, block, "always" if handling.overwrite else "values")
-    except SpecinferError as error:
-        # Nothing is lost by not writing into a file that nobody can read.
-        useless = document["state"] == "UNREADABLE" and error.code != "not_writable"
-        if useless:
-            return None
-        raise
-
-
-def _complete(examined: Examined, document: Mapping[str, Any], handling: Handling) -> Handled:
-    """A file that was done before; an annotation that is missing is made up for."""
-    given = examined.twins.given
-    result = recall(document)
-    annotated: tuple[Path, ...] | None = ()
-    if handling.annotate:
-        annotated = _annotate(examined, document, result, handling)
-    picture = _picture(given, handling)
-    return Handled(
-        path=given,
-        state=document["state"],
-        reason=document["reason"],
-        result=result,
-        sidecar=sidecar_path(given),
-        picture=picture if picture.exists() else None,
-        annotated=annotated or (),
-        fresh=bool(annotated),
-        sha256=examined.content.sha256,
-    )
-
-
-def _unchanged(examined: Examined, found: Gate) -> Handled:
-    """A file that was done before and has no sidecar."""
-    return Handled(
-        path=examined.twins.given,
-        state=found.state,
-        reason=found.reason,
-        result=None,
-        sidecar=None,
-        picture=None,
-        annotated=(),
-        fresh=False,
-        sha256=examined.content.sha256,
-    )
+    if result.row is not None:
+        raise UsageError(
+            "many_spectra",
+            "the file holds several spectra: --annotate and --sidecar are for files of one; write "
+            "the answers to a file of their own (--output)",
+        )
+    before = kept_before(examined, classifier, handling)
+    if before is not None:
+        return before
+    if examined.main is not None and not examined.main.unchanged:
+        present = examine(examined.twins.given, handling.skip)
+        if present.content.sha256 != examined.content.sha256:
+            raise SpecinferError(
+                "keeps_changing",
+                "another program wrote the file while it was classified, it was left as it is; "
+                "try again",
+            )
+        examined = present
+    if examined.gate is not None:
+        return keep(examined, examined.gate, None, handling)
+    return keep(examined, judge(result), result, handling)
 
 
 def _answer(
@@ -346,30 +204,3 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     if not outcome:
         raise _TooLong
     return outcome[0]
-
-
-def _attempt(errors: list[SpecinferError], work: Callable[[], T]) -> T | None:
-    """Do it; a failure is kept for later, so that the rest is still done."""
-    try:
-        return work()
-    except SpecinferError as error:
-        errors.append(error)
-        return None
-
-
-def _picture(given: Path, handling: Handling) -> Path:
-    beside = picture_path(given)
-    return beside if handling.pictures is None else handling.pictures / beside.name
-
-
-def _draw(result: Classification, path: Path) -> None:
-    from specinfer import plot
-
-    plot.require_matplotlib()
-    try:
-        with _DRAWING:
-            plot.save(result, path)
-    except OSError as error:
-        raise SpecinferError(
-            "not_writable", f"the picture {path} cannot be written: {error.strerror or error}"
-        ) from error

@@ -197,7 +197,7 @@ def skip_rules(config: Config) -> SkipRules:
         galaxies=skip.galaxies,
         uncalibrated=skip.uncalibrated,
         moving=skip.moving,
-        quality=SkipRules().quality if skip.quality else (),
+        quality=skip.quality,
     )
 
 
