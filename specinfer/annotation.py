@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from specinfer import fits_cards
-from specinfer.content import FITS_MAGIC, KEYS, OWN_LINE, comment_lines, look_at
+from specinfer.content import FITS_MAGIC, KEYS, OWN_LINE, comment_lines, own_block
 from specinfer.errors import SpecinferError, UsageError
 from specinfer.gates import STATES, State, judge
 from specinfer.replacing import ChangedMeanwhileError, Snapshot, replace_all, snapshot
@@ -109,7 +109,8 @@ def annotate(
             "write the answers to a file of their own (--output)",
         )
     block = make_block(state, result, date or now())
-    return write_block(find_twins(path), block, "always" if overwrite else "model")
+    changed, _ = write_block(find_twins(path), block, "always" if overwrite else "model")
+    return changed
 
 
 def make_block(state: State, result: Classification | None, date: str) -> dict[str, str]:
@@ -151,7 +152,9 @@ def make_block(state: State, result: Classification | None, date: str) -> dict[s
     return {key: _checked(key, value) for key in KEYS if (value := known.get(key)) is not None}
 
 
-def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple[Path, ...]:
+def write_block(
+    twins: Twins, block: Mapping[str, str], policy: Policy
+) -> tuple[tuple[Path, ...], str]:
     """Put a block into the files of a spectrum.
 
     Parameters
@@ -164,8 +167,10 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
 
     Returns
     -------
-    tuple of Path
+    changed : tuple of Path
         The files that were changed.
+    date : str
+        Of the answer that stands in them now.
 
     Raises
     ------
@@ -180,9 +185,9 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
                 f"{twins.given} cannot hold an annotation: it is no whole FITS file and no text "
                 "that begins with '#' lines; write a sidecar instead (--sidecar)",
             )
-        found = [look_at(file.data).ours for file in files]
+        found = [own_block(file.data) for file in files]
         if policy != "always" and _settled(found, block, policy):
-            return ()
+            return (), found[0].get("SPIDATE", block["SPIDATE"])
         final = dict(block)
         if policy != "always":
             # A crash between two files, or a twin that came later: the answer is that of
@@ -195,7 +200,7 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
             replace_all(changes)
         except ChangedMeanwhileError:
             continue
-        return tuple(file.path for file, _ in changes)
+        return tuple(file.path for file, _ in changes), final["SPIDATE"]
     raise SpecinferError(
         "keeps_changing",
         f"{twins.given} is being written by another program, it was left as it was; try again "
@@ -205,7 +210,7 @@ def write_block(twins: Twins, block: Mapping[str, str], policy: Policy) -> tuple
 
 def blocks(twins: Twins) -> list[dict[str, str]]:
     """The blocks in the files of a spectrum, one a file; empty where there is none."""
-    return [look_at(file.data).ours for file in holders(twins)]
+    return [own_block(file.data) for file in holders(twins)]
 
 
 def holders(twins: Twins) -> list[Snapshot]:
@@ -237,7 +242,7 @@ def _is_text(file: Snapshot, before: list[Snapshot]) -> bool:
     if not before:
         return file.data.startswith(b"#") and b"\0" not in file.data
     cards, _ = fits_cards.split_header(before[0].data)
-    header = fits_cards.values(cards)
+    header = fits_cards.values(cards, (b"NAXIS",))
     pixels = header.get("NAXIS1") if header.get("NAXIS") == 1 else None
     rows = _rows(file.data)
     if not file.data.startswith(b"#") or (pixels is not None and rows != pixels):

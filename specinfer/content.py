@@ -26,8 +26,8 @@ KEYS = (
     "SPIDATE",
 )
 OWN_LINE = re.compile(rb"#[ \t]*(" + "|".join(KEYS).encode() + rb")[ \t]*:[ \t]*(.*?)[ \t\r]*$")
-# Remarks, among them those of programs that come after us.
-_REMARKS = ("HISTORY", "COMMENT", "")
+# Remarks, among them those of programs that come after us, and the sum that covers our cards.
+_PASSED_OVER = ("HISTORY", "COMMENT", "", "CHECKSUM")
 # Where the axis of an SEDM spectrum comes from, besides the facts that are kept.
 _SEDM_AXIS = ("BITPIX", "NAXIS", "NAXIS1", "BSCALE", "BZERO", "CRVAL1", "CDELT1", "INSTRUME")
 
@@ -45,14 +45,11 @@ class Content:
     sha256 : str
         Of what an answer depends on: the same after our annotation, and, for SEDM, after
         those of other classifiers. Empty if the file could not be read at all.
-    ours : dict of str to str
-        Our own block, as it stands in the file; empty if there is none.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     sedm: bool = False
     sha256: str = ""
-    ours: dict[str, str] = field(default_factory=dict)
 
 
 def look_at(data: bytes) -> Content:
@@ -72,6 +69,24 @@ def look_at(data: bytes) -> Content:
     return _of_text(data)
 
 
+def own_block(data: bytes) -> dict[str, str]:
+    """Our own cards or lines in a file, by key, as they stand there."""
+    if data.startswith(FITS_MAGIC):
+        try:
+            cards, _ = fits_cards.split_header(data)
+        except ReadError:
+            return {}
+        ours = [card for card in cards if card.startswith(b"SPI")]
+        return {
+            name: fits_cards.written(c) for c in ours if (name := fits_cards.name_of(c)) in KEYS
+        }
+    own = {}
+    for line in comment_lines(data)[0]:
+        if match := OWN_LINE.match(line.rstrip(b"\n")):
+            own[match.group(1).decode()] = match.group(2).decode("latin-1")
+    return own
+
+
 def comment_lines(data: bytes) -> tuple[list[bytes], int]:
     """The lines with ``#`` that a text begins with, ends of line kept, and where they end."""
     lines = []
@@ -88,14 +103,9 @@ def _of_fits(data: bytes) -> Content:
         cards, end = fits_cards.split_header(data)
     except ReadError:
         return Content(sha256=hashlib.sha256(data).hexdigest())
-    facts = fits_cards.values(cards)
-    own = {}
-    for card in cards:
-        if (name := fits_cards.name_of(card)) in KEYS:
-            own[name] = fits_cards.written(card)
-            facts.pop(name, None)
-    others = [card for card in cards if fits_cards.name_of(card) not in (*KEYS, *_REMARKS)]
-    return _content(facts, own, others, data[end:])
+    left_out = {*KEYS, *_PASSED_OVER}
+    others = [card for card in cards if fits_cards.name_of(card) not in left_out]
+    return _content(fits_cards.values(others), others, data[end:])
 
 
 def _of_text(data: bytes) -> Content:
@@ -103,20 +113,12 @@ def _of_text(data: bytes) -> Content:
     from specinfer.readers.text_lines import header_facts
 
     lines, end = comment_lines(data)
-    own, others = {}, []
-    for line in lines:
-        match = OWN_LINE.match(line.rstrip(b"\n"))
-        if match:
-            own[match.group(1).decode()] = match.group(2).decode("latin-1")
-        else:
-            others.append(line)
+    others = [line for line in lines if not OWN_LINE.match(line.rstrip(b"\n"))]
     facts = header_facts(line.decode("latin-1") for line in others)
-    return _content(facts, own, others, data[end:])
+    return _content(facts, others, data[end:])
 
 
-def _content(
-    facts: dict[str, Any], own: dict[str, str], others: Iterable[bytes], rest: bytes
-) -> Content:
+def _content(facts: dict[str, Any], others: Iterable[bytes], rest: bytes) -> Content:
     from specinfer.readers import sedm
 
     is_sedm = sedm.is_sedm(facts)
@@ -129,4 +131,4 @@ def _content(
         for card in others:
             digest.update(card)
     digest.update(rest)
-    return Content(facts, is_sedm, digest.hexdigest(), own)
+    return Content(facts, is_sedm, digest.hexdigest())

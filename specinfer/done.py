@@ -51,13 +51,17 @@ def by_sidecar(
     return document if current or examined.gate is not None else None
 
 
-def by_header(examined: Examined, classifier: Classifier) -> Gate | None:
+def by_header(
+    examined: Examined, classifier: Classifier, redshift: float | None = None
+) -> Gate | None:
     """The state in the headers, if all files of a spectrum hold the answer of the present model.
 
     Parameters
     ----------
     examined : Examined
     classifier : Classifier
+    redshift : float, optional
+        The known redshift.
 
     Returns
     -------
@@ -70,11 +74,22 @@ def by_header(examined: Examined, classifier: Classifier) -> Gate | None:
         return None
     if not found or any(block != found[0] for block in found):
         return None
-    state = next((one for one in STATES if one == found[0].get("SPISTAT")), None)
-    current = examined.gate is not None or _is_current(classifier, found[0].get("SPIMODEL"))
-    if state is None or not current:
+    block = found[0]
+    state = next((one for one in STATES if one == block.get("SPISTAT")), None)
+    current = _same(_given_in(block), redshift) and _is_current(classifier, block.get("SPIMODEL"))
+    if state is None or not (current or examined.gate is not None):
         return None
     return Gate(state, "" if examined.gate is None else examined.gate.reason)
+
+
+def _given_in(block: dict[str, str]) -> float | None:
+    """The redshift that was given for the answer of a block."""
+    if "Z_GIVEN" not in block.get("SPIFLAGS", "").split(","):
+        return None
+    try:
+        return float(block.get("SPIZ", ""))
+    except ValueError:
+        return None
 
 
 def _same(first: float | None, second: float | None) -> bool:

@@ -16,6 +16,7 @@ _END = b"END".ljust(CARD)
 _LONGEST_STRING = 68
 # Sums in ones' complement, of big-endian words of 32 bits, are remainders of this number.
 _ONES = 0xFFFFFFFF
+_STRUCTURE = (b"NAXIS", b"BITPIX", b"GCOUNT", b"PCOUNT", b"GROUPS")
 _PUNCTUATION = (*range(0x3A, 0x41), *range(0x5B, 0x61))
 
 
@@ -63,12 +64,14 @@ def name_of(card: bytes) -> str:
     return card[:8].decode("latin-1").rstrip()
 
 
-def values(cards: Sequence[bytes]) -> dict[str, Any]:
+def values(cards: Sequence[bytes], prefixes: tuple[bytes, ...] = (b"",)) -> dict[str, Any]:
     """Values by keyword, the first card of a name wins; what does not parse is left out.
 
     Parameters
     ----------
     cards : sequence of bytes
+    prefixes : tuple of bytes, optional
+        Starts of the keywords that are wanted: headers are long.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def values(cards: Sequence[bytes]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for card in cards:
-        if card[8:10] == b"= ":
+        if card[8:10] == b"= " and card.startswith(prefixes):
             value = _value(card[10:].decode("latin-1").strip())
             if value is not None:
                 found.setdefault(name_of(card), value)
@@ -157,7 +160,7 @@ def with_cards(data: bytes, new: Sequence[bytes], replaced: Collection[str]) -> 
     if place is None:
         place = len(kept)
     changed = [*kept[:place], *new, *kept[place:]]
-    return _summed(changed, data[end : end + _padded(_data_size(values(changed)))]) + data[end:]
+    return _summed(changed, data[end:]) + data[end:]
 
 
 def _header(cards: Sequence[bytes]) -> bytes:
@@ -165,12 +168,12 @@ def _header(cards: Sequence[bytes]) -> bytes:
     return text.ljust(_padded(len(text)))
 
 
-def _summed(cards: Sequence[bytes], pixels: bytes) -> bytes:
+def _summed(cards: Sequence[bytes], rest: bytes) -> bytes:
     """The header, its CHECKSUM right if it has one."""
-    names = [name_of(card) for card in cards]
-    if "CHECKSUM" not in names:
+    at = next((i for i, card in enumerate(cards) if card.startswith(b"CHECKSUM=")), None)
+    if at is None:
         return _header(cards)
-    at = names.index("CHECKSUM")
+    pixels = rest[: _padded(_data_size(cards))]
     zero, summed = b"'" + b"0" * 16 + b"'", list(cards)
     summed[at] = cards[at][:10] + zero + cards[at][28:]
     total = int.from_bytes(_header(summed) + pixels, "big") % _ONES or _ONES
@@ -199,8 +202,7 @@ def is_whole(data: bytes) -> bool:
     try:
         while place < len(data):
             cards, start = _split(data, place)
-            header = values(cards)
-            size = _data_size(header)
+            size = _data_size(cards)
             if start + size > len(data):
                 return False
             place = start + _padded(size)
@@ -215,8 +217,9 @@ def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
-def _data_size(header: dict[str, Any]) -> int:
+def _data_size(cards: Sequence[bytes]) -> int:
     """Bytes of data after a header, without padding."""
+    header = values(cards, _STRUCTURE)
     axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header.get("NAXIS", 0)))]
     if not axes:
         return 0

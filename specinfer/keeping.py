@@ -12,6 +12,7 @@ from specinfer.annotation import make_block, write_block
 from specinfer.classifier import Classifier
 from specinfer.errors import SpecinferError
 from specinfer.examine import Examined
+from specinfer.fits_cards import is_whole
 from specinfer.gates import Gate
 from specinfer.handling import Handled, Handling
 from specinfer.result import Classification
@@ -52,7 +53,7 @@ def kept_before(examined: Examined, classifier: Classifier, handling: Handling) 
             return None
         return _complete(examined, document, result, handling)
     if handling.annotate and not handling.sidecar:
-        found = done.by_header(examined, classifier)
+        found = done.by_header(examined, classifier, handling.redshift)
         if found is not None:
             return _unwritten(examined, found)
     return None
@@ -103,12 +104,16 @@ def keep(
     picture = _picture(given, handling)
     if handling.plot and result is not None and result.ok:
         _attempt(errors, lambda: _draw(result, picture))
-    annotated: tuple[Path, ...] | None = ()
+    annotated: tuple[Path, ...] = ()
+    nowhere = handling.annotate
     if handling.annotate and lasting:
-        annotated = _attempt(errors, lambda: _annotate(examined, document, result, handling))
+        written = _attempt(errors, lambda: _annotate(examined, document, result, handling))
+        if written is not None:
+            # Of an annotation that was there already, the date of which stays.
+            annotated, document["date"] = written
+            nowhere = False
     sidecar = None
     # A file that can hold no annotation still ends in a state.
-    nowhere = handling.annotate and (not lasting or annotated is None)
     if handling.sidecar or nowhere:
         sidecar = _attempt(errors, lambda: write_sidecar(given, document))
     if errors:
@@ -120,7 +125,7 @@ def keep(
         result=result,
         sidecar=sidecar,
         picture=picture if picture.exists() else None,
-        annotated=annotated or (),
+        annotated=annotated,
         fresh=True,
         sha256=examined.content.sha256,
     )
@@ -131,15 +136,17 @@ def _annotate(
     document: Mapping[str, Any],
     result: Classification | None,
     handling: Handling,
-) -> tuple[Path, ...] | None:
-    """The files that were changed; None if none of a useless spectrum can hold a block."""
+) -> tuple[tuple[Path, ...], str] | None:
+    """The files that were changed, and the date in them; None if none can hold a block."""
+    useless = document["state"] == "UNREADABLE"
+    if useless and (examined.main is None or not is_whole(examined.main.data)):
+        # It may be half-written: the rest would go to the file that was replaced.
+        return None
     block = make_block(document["state"], result, document["date"])
     try:
         return write_block(examined.twins, block, "always" if handling.overwrite else "values")
     except SpecinferError as error:
-        # Nothing is lost by not writing into a file that nobody can read.
-        useless = document["state"] == "UNREADABLE" and error.code != "not_writable"
-        if useless:
+        if useless and error.code != "not_writable":
             return None
         raise
 
@@ -152,9 +159,8 @@ def _complete(
 ) -> Handled:
     """A file that was done before; an annotation that is missing is made up for."""
     given = examined.twins.given
-    annotated: tuple[Path, ...] | None = ()
-    if handling.annotate:
-        annotated = _annotate(examined, document, result, handling)
+    written = _annotate(examined, document, result, handling) if handling.annotate else None
+    annotated = () if written is None else written[0]
     picture = _picture(given, handling)
     return Handled(
         path=given,
@@ -163,7 +169,7 @@ def _complete(
         result=result,
         sidecar=sidecar_path(given),
         picture=picture if picture.exists() else None,
-        annotated=annotated or (),
+        annotated=annotated,
         fresh=bool(annotated),
         sha256=examined.content.sha256,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from specinfer.classifier import Classifier
@@ -69,7 +70,10 @@ def handle(
         If the model itself cannot be used.
     """
     handling = handling or Handling()
-    examined = examine(path, handling.skip)
+    try:
+        examined = _within(handling.time_limit, lambda: examine(path, handling.skip))
+    except _TooLong:
+        return _out_of_reach(Path(path), handling)
     before = kept_before(examined, classifier, handling)
     if before is not None:
         return before
@@ -136,6 +140,21 @@ def record(
     if examined.gate is not None:
         return keep(examined, examined.gate, None, handling)
     return keep(examined, judge(result), result, handling)
+
+
+def _out_of_reach(path: Path, handling: Handling) -> Handled:
+    """A file whose folder does not answer: nothing could be written there either."""
+    return Handled(
+        path=path,
+        state="UNREADABLE",
+        reason=f"the file cannot be read within {handling.time_limit:g} s; look at its disk",
+        result=None,
+        sidecar=None,
+        picture=None,
+        annotated=(),
+        fresh=False,
+        sha256="",
+    )
 
 
 def _answer(

@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from specinfer.errors import SpecinferError
 _PREFIX, _SUFFIX = ".specinfer_", ".tmp"
 # Left behind by a process that was killed.
 _STALE_S = 3600.0
+# Threads that annotate the two twins at once do not mix their answers.
+_TURN = threading.Lock()
 
 
 class ChangedMeanwhileError(Exception):
@@ -95,13 +98,14 @@ def replace_all(changes: Sequence[tuple[Snapshot, bytes]]) -> None:
             _refuse_read_only(old)
             with _naming(old.path):
                 written.append((_write_beside(old, data), old))
-        if not all(old.unchanged for _, old in written):
-            raise ChangedMeanwhileError
-        while written:
-            temporary, old = written[0]
-            with _naming(old.path):
-                os.replace(temporary, old.target)
-            del written[0]
+        with _TURN:
+            if not all(old.unchanged for _, old in written):
+                raise ChangedMeanwhileError
+            while written:
+                temporary, old = written[0]
+                with _naming(old.path):
+                    os.replace(temporary, old.target)
+                del written[0]
     finally:
         for temporary, _ in written:
             with contextlib.suppress(OSError):

@@ -158,6 +158,27 @@ def test_a_lost_or_damaged_sidecar_is_written_again(
         assert [path.read_bytes() for path in pair] == before
 
 
+def test_killed_before_the_sidecar(
+    classifier: Classifier, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("specinfer.keeping.write_sidecar", killed)
+    monkeypatch.setattr("specinfer.sidecar.now", lambda: "2026-11-21T05:10:00")
+    with pytest.raises(KeyboardInterrupt):
+        handle(pair[0], classifier, BOTH)
+    monkeypatch.undo()
+    before = [path.read_bytes() for path in pair]
+    handled = handle(pair[0], classifier, BOTH)
+    assert (handled.fresh, handled.annotated) == (True, ())
+    assert [path.read_bytes() for path in pair] == before
+    document = read_sidecar(pair[0])
+    assert document is not None
+    assert document["date"] == plain_header(pair[1])["SPIDATE"] == "2026-11-21T05:10:00"
+    assert not handle(pair[0], classifier, BOTH).fresh
+
+
 def test_headers_alone_say_that_it_was_done(
     classifier: Classifier, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +189,11 @@ def test_headers_alone_say_that_it_was_done(
     monkeypatch.setattr(pipeline, "iter_spectra", None)
     again = handle(pair[1], classifier, alone)
     assert (again.fresh, again.state) == (False, first.state)
+    monkeypatch.undo()
+    given = Handling(annotate=True, sidecar=False, redshift=0.031)
+    assert handle(pair[0], classifier, given).annotated == pair
+    assert plain_header(pair[1])["SPIZ"] == "0.031000"
+    assert not handle(pair[0], classifier, given).fresh
 
 
 @pytest.mark.parametrize(
@@ -256,6 +282,20 @@ def test_text_alone(classifier: Classifier, pair: tuple[Path, Path]) -> None:
     assert handled.result is not None
 
 
+@pytest.mark.parametrize("lines", [3, 10, 60])
+def test_a_text_that_has_only_begun_is_left_alone(
+    classifier: Classifier, pair: tuple[Path, Path], lines: int
+) -> None:
+    path, twin = pair
+    path.unlink()
+    begun = "".join(twin.read_text().splitlines(keepends=True)[:lines])
+    twin.write_text(begun)
+    handled = handle(twin, classifier, BOTH)
+    assert (handled.state, handled.annotated) == ("UNREADABLE", ())
+    assert twin.read_text() == begun
+    assert handled.sidecar is not None
+
+
 def test_nothing_is_written_for_what_is_not_there(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "spec_folder.fits").mkdir()
     for name in ("spec_none.fits", "spec_folder.fits"):
@@ -289,6 +329,17 @@ def test_a_time_limit(
     monkeypatch.undo()
     # It may have been the machine's fault: the next round tries again.
     assert handle(pair[0], classifier, BOTH).result is not None
+
+
+def test_a_folder_that_does_not_answer(
+    classifier: Classifier, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(pipeline, "examine", lambda *_: release.wait(20))
+    handled = handle(pair[0], classifier, Handling(annotate=True, time_limit=0.05))
+    release.set()
+    assert (handled.state, handled.sidecar, handled.sha256) == ("UNREADABLE", None, "")
+    assert "look at its disk" in handled.reason
 
 
 def test_bugs_stay_with_their_file(
