@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from specinfer.config_tables import Config, SkipConfig, WatchConfig
+from specinfer.config_tables import WatchConfig
 from specinfer.errors import UsageError
 from specinfer.sidecar import read_sidecar
 from specinfer.watch import setup
@@ -171,8 +171,8 @@ def test_the_command_line_wins_over_the_configuration(tmp_path: Path) -> None:
     assert options.state_folder == tmp_path / "here"
     assert config.watch.annotate is False
     assert (config.threads, config.model) == (3, "gasnet2")
-    rules = setup.skip_rules(config)
-    assert (rules.quality, rules.moving, rules.standards) == ((), False, True)
+    rules = config.skip.rules()
+    assert (rules.quality, rules.moving, rules.standards) == (False, False, True)
 
 
 def test_defaults_are_those_of_the_configuration(tmp_path: Path) -> None:
@@ -181,9 +181,6 @@ def test_defaults_are_those_of_the_configuration(tmp_path: Path) -> None:
     for name in ("pattern", "interval", "settle", "attempts", "retry_first", "retry_most", "jobs",
                  "heartbeat", "state"):  # fmt: skip
         assert getattr(config, name) == getattr(options, name), name
-    from specinfer.gates import SkipRules
-
-    assert setup.skip_rules(Config(skip=SkipConfig())) == SkipRules()
 
 
 def test_posting_needs_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

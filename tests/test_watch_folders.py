@@ -11,7 +11,6 @@ import pytest
 from specinfer.watch.folders import Nights, spectra
 from specinfer.watch.settle import Settling
 
-
 BLOCK = b" " * 2880
 
 

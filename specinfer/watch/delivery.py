@@ -103,9 +103,9 @@ class Delivery:
         counts = {} if self._outbox is None else self._outbox.counts()
         return {"posts": counts, "problem": self._problem}
 
-    def drain(self, seconds: float = _DRAIN) -> None:
+    def drain(self) -> None:
         """Wait until all is posted, not for ever."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _DRAIN
         while self.waiting() and time.monotonic() < deadline:
             time.sleep(0.05)
 

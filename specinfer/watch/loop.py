@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Notices come in swarms; looks come no faster than this.
 _LEAST_PAUSE = 0.02
+# Times what a look took: the least time until the next one.
+_REST = 4.0
 # A directory that cannot be read is looked at no more often.
 _PAUSE_IF_UNREACHABLE = 1.0
 # A file that never stops changing does not keep `--once` from ending.
@@ -189,8 +191,10 @@ class Service:
         due = [found for found in there if found.file not in in_hand and self._is_due(found)]
         self._ready = sorted(self._settling.settled(due, began), key=self._record.rank)
         self._record.forget({found.file for found in there}, nights)
-        self._vitals.looked(nights, len(due), time.monotonic() - began)
-        self._next_look = time.monotonic() + options.interval
+        took = time.monotonic() - began
+        self._vitals.looked(nights, len(due), took)
+        # A slow disk with many files is left in peace most of the time.
+        self._next_look = time.monotonic() + max(options.interval, _REST * took)
 
     def _follow(self, folders: list[Path]) -> None:
         """What is to be done about folders when they are followed."""
@@ -357,7 +361,7 @@ class Service:
             self._log.error("growing", "files are still being written; run again when they are not")
         waiting = 0 if self._delivery is None else self._delivery.waiting()
         if waiting:
-            self._log.error("not_posted", f"{waiting} posts wait in the outbox; run again")
+            self._log.error("not_posted", f"posts that wait in the outbox: {waiting}; run again")
         return int(bool(growing or waiting or self._unreachable or self._vitals.failures))
 
 
