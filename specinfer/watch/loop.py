@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class Service:
         self._next_look = 0.0
         self._unreachable = False
         self._stopping = False
+        self._asked = threading.Event()
         self._fatal: SpecinferError | None = None
         # With `once` a file is tried once.
         self._tried: set[str] = set()
@@ -93,6 +95,7 @@ class Service:
 
     def stop(self) -> None:
         """Finish what is in hand and end; may be called by a signal handler or a thread."""
+        self._asked.set()
         self._events.put(_Stop())
 
     def run(self) -> int:
@@ -341,7 +344,7 @@ class Service:
     def _end(self) -> None:
         """Say good-bye; with ``once``, try to post what waits."""
         if self.options.once and self._delivery is not None and not self._stopping:
-            self._delivery.drain()
+            self._delivery.drain(self._asked.is_set)
         counts = self._record.counts()
         self._log.info(
             "stopped",
