@@ -303,6 +303,13 @@ def _shared_classifier(
     return Classifier(model, device, threads)
 
 
+def shared_classifier(
+    model: str = "auto", device: str = "auto", threads: int | None = None
+) -> Classifier:
+    """The classifier that `classify` keeps from call to call; see `Classifier`."""
+    return _shared_classifier(model, device, threads, os.environ.get(MODEL_DIR_VARIABLE))
+
+
 def classify(
     origin: Any,
     redshift: float | None = None,
@@ -349,7 +356,7 @@ def classify(
     >>> specinfer.classify("sn.fits").to_dict()["class"]  # doctest: +SKIP
     'SN Ia'
     """
-    classifier = _shared_classifier(model, device, threads, os.environ.get(MODEL_DIR_VARIABLE))
+    classifier = shared_classifier(model, device, threads)
     if isinstance(origin, Spectrum):
         return classifier.classify(origin, redshift)
     if is_specutils(origin):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specinfer import result
 from specinfer.classifier import Classifier
@@ -26,6 +27,10 @@ from specinfer.readers.base import NOISE_KINDS
 from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
 from specinfer.wavelengths import UNIT_CHOICES
+
+if TYPE_CHECKING:
+    from specinfer.cli_keep import Keeper
+    from specinfer.gates import SkipRules
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 # A batch that is not full goes through after this long: slow readers hold nothing back.
@@ -48,6 +53,10 @@ class Job:
     embedding: str | None
     plot: str | None
     lines: bool
+    annotate: bool
+    sidecar: bool
+    overwrite: bool
+    skip: SkipRules | None
     top: int
     device: str
     threads: int | None
@@ -57,6 +66,8 @@ class Job:
 
 
 Item = Spectrum | Classification
+# As in specinfer.cli_keep, which only --annotate and --sidecar need.
+SKIPPED = "skipped"
 
 
 def run(job: Job) -> int:
@@ -150,6 +161,11 @@ class _Run:
         self.waiting: list[Item] = []
         self.since = 0.0
         self.pictures = 0
+        self.keeper: Keeper | None = None
+        if job.annotate or job.sidecar:
+            from specinfer.cli_keep import Keeper
+
+            self.keeper = Keeper(classifier, job)
 
     def all(self, targets: Iterator[Target | None]) -> int:
         """Everything, in order; the exit code."""
@@ -177,6 +193,10 @@ class _Run:
         try:
             if target.error is not None:
                 raise target.error
+            skipped = None if self.keeper is None else self.keeper.look(path)
+            if skipped is not None:
+                yield skipped
+                return
             for item in iter_spectra(path, self.job.reading):
                 if isinstance(item, ReadError):
                     yield result.failed(item, file=path, row=item.row, object=item.object)
@@ -245,6 +265,8 @@ class _Run:
         self.reporter.progress.hide()
         for sink in self.sinks:
             sink.write(results)
+        for answer in results:
+            self._keep(answer)
         if self.job.plot is not None:
             for answer in results:
                 if answer.ok:
@@ -259,6 +281,11 @@ class _Run:
                 "lines with; use --model survey or specpt"
             )
         return made
+
+    def _keep(self, answer: Classification) -> None:
+        error = None if self.keeper is None else self.keeper.write(answer)
+        if error is not None:
+            self._fail(answer, {"code": error.code, "message": error.message})
 
     def _plot(self, answer: Classification) -> None:
         from specinfer import plot
@@ -289,7 +316,10 @@ class _Run:
         return wanted / f"specinfer_{Path(stem).stem}{row}.png"
 
     def _fail(self, answer: Classification, error: Mapping[str, str]) -> None:
-        self.failed = True
+        if error["code"] != SKIPPED:
+            self.failed = True
+        elif self.job.quiet:
+            return
         where = "standard input" if answer.file in (None, "-") else str(answer.file)
         if answer.row is not None:
             where += f"[row {answer.row}]"
@@ -313,6 +343,13 @@ def _check(job: Job) -> None:
         raise UsageError(
             "bad_option", "standard input cannot be both a spectrum and the list of files"
         )
+    kept = [f"--{name}" for name in ("annotate", "sidecar") if getattr(job, name)]
+    if kept and (job.join or "-" in job.paths):
+        what = "--join" if job.join else "standard input"
+        raise UsageError("bad_option", f"{kept[0]} needs files of one spectrum, not {what}")
+    if not kept and (job.overwrite or job.skip is None):
+        name = "--overwrite" if job.overwrite else "--no-skip"
+        raise UsageError("bad_option", f"{name} goes with --annotate or --sidecar")
     if job.redshift is not None and not -1.0 < job.redshift < 100.0:
         raise UsageError(
             "bad_option", f"--redshift {job.redshift}: give a number between -1 and 100"
