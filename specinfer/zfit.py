@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 # Nodes of the interpolation between template pixels: lines are two pixels wide, a cubic
 # would smooth them.
 _NODES = np.arange(-2, 4)
+_DEGREE = np.arange(_NODES.size)
 _TO_POLYNOMIAL = np.linalg.inv(np.vander(_NODES.astype(np.float64), increasing=True))
 ITERATIONS = 4
 # Steps below this many pixels change nothing that can be measured.
@@ -155,7 +156,11 @@ class _Solver:
         self.penalty = scanner.penalty[every][:, every]
         self.free = np.ones(len(self.penalty), dtype=bool)
         self.free[self.k] = False
+        self.floor = np.where(self.free, -np.inf, 0.0)
+        self.ridge = 1.0 + 1e-10 * np.eye(len(self.penalty))
         self.fixed = self.basis * self.root
+        self.fixed_normal = self.fixed @ self.fixed.T
+        self.fixed_right = self.fixed @ self.target
         self.active: NDArray[np.bool_] | None = None
         self._cut(scanner, resolution, among, start)
         self._sloped: tuple[_Solution, float, float] | None = None
@@ -191,13 +196,19 @@ class _Solver:
     def at(self, position: float) -> _Solution:
         """All linear unknowns at a position within `_REACH` of the start."""
         moved = self._moved(self.flat, position, slopes=False)
-        n_j = self.k.start
-        weighted = np.empty((self.m.stop, self.root.size))
-        weighted[:n_j] = self.fixed
-        np.multiply(moved[:-1], self.root, out=weighted[self.k])
-        np.multiply(self.times, moved[-1] * self.root, out=weighted[self.m])
-        normal, right = weighted @ weighted.T + self.penalty, weighted @ self.target
-        weights = _bounded(normal, right, self.free, self.active)
+        n_j, n = self.k.start, self.m.stop
+        rows = np.empty((n + 1, self.root.size))
+        rows[:n_j], rows[n] = self.fixed, self.target
+        np.multiply(moved[:-1], self.root, out=rows[self.k])
+        np.multiply(self.times, moved[-1] * self.root, out=rows[self.m])
+        weighted = rows[:n]
+        # What does not move is not multiplied anew; all others with all in one product.
+        made = weighted[n_j:] @ rows.T
+        normal, right = self.penalty.copy(), np.concatenate([self.fixed_right, made[:, n]])
+        normal[:n_j, :n_j] += self.fixed_normal
+        normal[:n_j, n_j:] += made[:, :n_j].T
+        normal[n_j:] += made[:, :n]
+        weights = _bounded(normal * self.ridge, right, self.floor, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         chi2 = float(residual @ residual)
@@ -228,7 +239,7 @@ class _Solver:
         rows[1] = self.near[-1]
         rise = self._moved(pair, at.position, slopes=True)
         slope = (rise[0] + (at.weights[self.m] @ self.times) * rise[1]) * self.root
-        use = np.flatnonzero(at.active)
+        use = at.active.nonzero()[0]
         small = at.normal[use[:, None], use] + 1e-9 * np.eye(use.size)
         cross = (at.weighted @ slope)[use]
         curvature = max(float(slope @ slope - cross @ np.linalg.solve(small, cross)), 1e-12)
@@ -255,42 +266,43 @@ class _Solver:
 
 def _lagrange(x: float, *, slopes: bool) -> FloatArray:
     """Weights of the nodes for the value at x, or for minus the derivative there."""
-    degree = np.arange(_NODES.size)
     if not slopes:
-        return np.asarray(x**degree @ _TO_POLYNOMIAL)
-    powers = np.concatenate([[0.0], degree[1:] * x ** (degree[1:] - 1.0)])
+        return np.asarray(x**_DEGREE @ _TO_POLYNOMIAL)
+    powers = np.zeros(_NODES.size)
+    powers[1:] = _DEGREE[1:] * x ** _DEGREE[:-1]
     return np.asarray(-(powers @ _TO_POLYNOMIAL))
 
 
 def _bounded(
     normal: FloatArray,
     right: FloatArray,
-    free: NDArray[np.bool_],
+    floor: FloatArray,
     guess: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
-    """Least squares in which the unknowns that are not free stay at or above zero.
+    """Least squares in which unknowns stay at or above a floor, 0 or minus infinity.
 
     The active-set method of Lawson & Hanson (1974, Solving Least Squares Problems, ch. 23),
     on the normal equations; all unknowns that are negative leave the set at once.
     `guess` are the unknowns that are probably not zero.
     """
-    full = normal.copy()
-    full.flat[:: len(full) + 1] *= 1.0 + 1e-10
     active = np.ones(len(right), dtype=bool) if guess is None else guess.copy()
     small = 1e-8 * float(np.abs(right).max())
     for round_ in range(4 * len(right)):
-        rows = np.flatnonzero(active)
+        rows = active.nonzero()[0]
         solution = np.zeros_like(right)
-        solution[rows] = np.linalg.solve(full[rows[:, None], rows], right[rows])
-        negative = active & ~free & (solution < 0)
+        solution[rows] = np.linalg.solve(normal[rows[:, None], rows], right[rows])
+        # Those that are not active are 0.
+        negative = solution < floor
         if negative.any():
             # One at a time where all at once goes round in circles.
             if round_ > len(right):
                 negative = np.arange(len(right)) == np.where(negative, solution, 0.0).argmin()
             active &= ~negative
             continue
-        gradient = np.where(active, 0.0, right - full @ solution)
+        if rows.size == len(right):
+            break
+        gradient = np.where(active, 0.0, right - normal @ solution)
         if not (gradient > small).any():
             break
         active[gradient.argmax()] = True
-    return np.asarray(np.maximum(solution, np.where(free, -np.inf, 0.0)))
+    return np.asarray(np.maximum(solution, floor))
