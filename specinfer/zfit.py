@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -87,23 +89,23 @@ def fit(
     """
     family = scanner.family
     width = data.binning * LN_STEP
-    start = float(np.log1p(redshift)) / width
-    ends = np.log1p([family.redshift_min, family.redshift_max]) / width
+    start = math.log1p(redshift) / width
+    ends = math.log1p(family.redshift_min) / width, math.log1p(family.redshift_max) / width
     low, high = max(start - _REACH, ends[0]), min(start + _REACH, ends[1])
     if among is None or not among.any():
         among = np.ones(len(family.spectra), dtype=bool)
     solver = _Solver(scanner, data, resolution, among, start)
     best = solver.at(start)
     for _ in range(iterations - 1):
-        step = float(np.clip(solver.step(best), -1.0, 1.0))
-        moved = float(np.clip(best.position + step, low, high))
+        step = min(max(solver.step(best), -1.0), 1.0)
+        moved = min(max(best.position + step, low), high)
         if abs(moved - best.position) < _CONVERGED:
             break
         made = solver.at(moved)
         if made.chi2 > best.chi2:
             break
         best = made
-    found = float(np.expm1(best.position * width))
+    found = math.expm1(best.position * width)
     coefficients = np.zeros(among.size)
     coefficients[among] = best.weights[solver.k]
     model, continuum = solver.model(best)
@@ -111,13 +113,36 @@ def fit(
         family.name,
         found,
         float((1.0 + found) * width * solver.sigma(best)),
-        bool(np.abs(best.position - ends).min() < 1.0),
+        min(abs(best.position - end) for end in ends) < 1.0,
         best.chi2,
         int(np.count_nonzero(data.weight)),
         coefficients,
         model,
         continuum,
     )
+
+
+def rough(
+    scanner: Scanner, data: Gridded, redshift: float, resolution: float | None = None
+) -> tuple[float, NDArray[np.bool_]]:
+    """chi2 at a redshift, as that of `fit` with one iteration, and no more than that.
+
+    Parameters
+    ----------
+    scanner, data, redshift, resolution
+        As for `fit`.
+
+    Returns
+    -------
+    chi2 : float
+    among : ndarray of bool, shape (K,)
+        The eigen-spectra that take part.
+    """
+    every = np.ones(len(scanner.family.spectra), dtype=bool)
+    position = math.log1p(redshift) / (data.binning * LN_STEP)
+    solver = _Solver(scanner, data, resolution, every, position)
+    made = solver.at(position)
+    return made.chi2, made.weights[solver.k] > 0
 
 
 class _Solution(NamedTuple):
@@ -157,7 +182,6 @@ class _Solver:
         self.free = np.ones(len(self.penalty), dtype=bool)
         self.free[self.k] = False
         self.floor = np.where(self.free, -np.inf, 0.0)
-        self.ridge = 1.0 + 1e-10 * np.eye(len(self.penalty))
         self.fixed = self.basis * self.root
         self.fixed_normal = self.fixed @ self.fixed.T
         self.fixed_right = self.fixed @ self.target
@@ -180,9 +204,9 @@ class _Solver:
         typical = scanner.typical(self.data.binning, resolution)
         # Where the first data pixel lies on the spectra, at position 0.
         self.place = self.data.first + self.data.offset - first
-        self.begin = int(np.floor(self.place - start - _REACH)) + int(_NODES[0])
+        self.begin = math.floor(self.place - start - _REACH) + int(_NODES[0])
         self.length = spectra.shape[1]
-        stop = int(np.floor(self.place - start + _REACH)) + self.data.flux.size + int(_NODES[-1])
+        stop = math.floor(self.place - start + _REACH) + self.data.flux.size + int(_NODES[-1])
         low, high = max(self.begin, 0), min(stop, self.length)
         rows, width = self.k.stop - self.k.start + 1, stop - self.begin
         # Some more, for the nodes of the last pixel of all.
@@ -208,7 +232,7 @@ class _Solver:
         normal[:n_j, :n_j] += self.fixed_normal
         normal[:n_j, n_j:] += made[:, :n_j].T
         normal[n_j:] += made[:, :n]
-        weights = _bounded(normal * self.ridge, right, self.floor, self.active)
+        weights = _bounded(normal * (1.0 + 1e-10 * _eye(n)), right, self.floor, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         chi2 = float(residual @ residual)
@@ -240,10 +264,10 @@ class _Solver:
         rise = self._moved(pair, at.position, slopes=True)
         slope = (rise[0] + (at.weights[self.m] @ self.times) * rise[1]) * self.root
         use = at.active.nonzero()[0]
-        small = at.normal[use[:, None], use] + 1e-9 * np.eye(use.size)
+        small = at.normal[use[:, None], use] + 1e-9 * _eye(use.size)
         cross = (at.weighted @ slope)[use]
         curvature = max(float(slope @ slope - cross @ np.linalg.solve(small, cross)), 1e-12)
-        self._sloped = (at, float(slope @ at.residual) / curvature, 1.0 / np.sqrt(curvature))
+        self._sloped = (at, float(slope @ at.residual) / curvature, 1.0 / math.sqrt(curvature))
         return self._sloped[1:]
 
     def _moved(self, flat: FloatArray, position: float, *, slopes: bool) -> FloatArray:
@@ -252,7 +276,7 @@ class _Solver:
         Lagrange interpolation; 0 where the spectra end.
         """
         place = self.place - position
-        whole, count = int(np.floor(place)), self.data.flux.size
+        whole, count = math.floor(place), self.data.flux.size
         # One pass over all rows: what runs from one into the next is cut away.
         made = np.correlate(flat, _lagrange(place - whole, slopes=slopes), "valid")
         skip = whole + int(_NODES[0]) - self.begin
@@ -262,6 +286,11 @@ class _Solver:
         moved[:, :low] = 0.0
         moved[:, high:] = 0.0
         return moved
+
+
+@lru_cache(maxsize=64)
+def _eye(count: int) -> FloatArray:
+    return np.eye(count)
 
 
 def _lagrange(x: float, *, slopes: bool) -> FloatArray:
