@@ -151,14 +151,16 @@ def quantiles(p: FloatArray, grid: FloatArray, levels: Sequence[float]) -> Float
     ndarray, shape (..., Q)
     """
     step, wanted = float(grid[1] - grid[0]), np.asarray(levels, dtype=np.float64)
-    below = np.zeros((*p.shape[:-1], grid.size + 1))
-    np.cumsum(p, axis=-1, out=below[..., 1:])
-    index = (below[..., None, 1:] < wanted[:, None]).sum(axis=-1)
+    rows = p.reshape(-1, grid.size)
+    below = np.zeros((len(rows), grid.size + 1))
+    rows.cumsum(axis=-1, out=below[:, 1:])
+    index = (below[:, None, 1:] < wanted[:, None]).sum(axis=-1)
     index = np.minimum(index, grid.size - 1)
-    low = np.take_along_axis(below, index, axis=-1)
-    inside = np.take_along_axis(p, index, axis=-1)
-    part = np.clip((wanted - low) / np.where(inside > 0, inside, 1.0), 0.0, 1.0)
-    return np.asarray(grid[index] + (part - 0.5) * step)
+    row = np.arange(len(rows))[:, None]
+    inside = rows[row, index]
+    part = (wanted - below[row, index]) / np.where(inside > 0, inside, 1.0)
+    part = np.minimum(np.maximum(part, 0.0), 1.0)
+    return np.asarray(grid[index] + (part - 0.5) * step).reshape(*p.shape[:-1], wanted.size)
 
 
 class Interval(NamedTuple):

@@ -103,7 +103,8 @@ def equations(rows: Rows, products: Products, low: int, high: int) -> tuple[Floa
     # polynomial x polynomial, x data: over the pixels that the eigen-spectra reach
     length = products.single.shape[1]
     offset = products.first - rows.first
-    reach = np.clip(offset + np.arange(low, high + 1)[:, None] + [0, length], 0, size)
+    reach = offset + np.arange(low, high + 1)[:, None] + np.array([0, length])
+    reach = np.minimum(np.maximum(reach, 0), size)
     j, i = _pairs(n_j)
     sums = _sums(np.concatenate([left[i] * rows.basis[j], left[:n_j] * rows.flux]), reach)
     normal[:, i, j] = sums[:, : i.size]
