@@ -12,8 +12,7 @@ from specinfer import pdf
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard
-from specinfer.networks.gasnet2_answer import MODE_WIDTH
-from specinfer.networks.gasnet2_answer import SubclassAnswer as SubclassAnswer
+from specinfer.networks.gasnet2_answer import MODE_WIDTH, SubclassAnswer
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, Intervals
 from specinfer.preprocess import Prepared, Preprocessing, prepare
