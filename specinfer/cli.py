@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__
+from specinfer import __version__, cli_serve
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -262,3 +262,6 @@ def doctor(
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+cli_serve.register(app)

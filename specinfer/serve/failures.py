@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from specinfer.errors import DeviceError, ModelError, SpecinferError
+from specinfer.errors import SpecinferError
 
 
 class RequestFailure(Exception):
@@ -63,10 +63,9 @@ def from_error(error: Exception) -> RequestFailure:
     """
     if isinstance(error, RequestFailure):
         return error
-    if isinstance(error, (ModelError, DeviceError)):
-        return RequestFailure(503, error.code, error.message)
     if isinstance(error, SpecinferError):
-        return RequestFailure(422, error.code, error.message)
+        # 3: a model, a device or an optional package, not what was sent.
+        return RequestFailure(503 if error.exit_code == 3 else 422, error.code, error.message)
     return RequestFailure(
         500,
         "internal_error",

@@ -89,7 +89,9 @@ class Histogram:
     def lines(self) -> list[str]:
         """The lines of the exposition format."""
         with self._lock:
-            values = sorted((key, list(counts), total) for key, (counts, total) in self._values.items())
+            values = sorted(
+                (key, list(counts), total) for key, (counts, total) in self._values.items()
+            )
         found = _head(self.name, self.help, "histogram")
         for key, counts, total in values:
             below = 0

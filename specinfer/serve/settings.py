@@ -39,13 +39,17 @@ class Settings:
     batch : int
         Requests that a worker takes from the queue at a time.
     max_body : int
-        Bytes of a request at most; also what compressed data may not unpack beyond, eightfold.
+        Bytes of a request at most; also what compressed data may not unpack beyond, fourfold.
     timeout : float
         Seconds that a request may take to arrive, and again to be answered.
     grace : float
         Seconds that SIGTERM leaves to the requests and callbacks in hand.
     callback_hosts : tuple of str
-        Where analyses may be sent: ``host``, ``host:port`` or ``https://host:port``.
+        Where analyses may be sent: ``host`` (at its usual ports) or ``host:port``.
+    callback_timeout : float
+        Seconds to wait for the answer to one try.
+    callback_attempts : int
+        Tries to deliver one analysis.
 
     Raises
     ------
@@ -66,6 +70,8 @@ class Settings:
     timeout: float = 30.0
     grace: float = 60.0
     callback_hosts: tuple[str, ...] = ()
+    callback_timeout: float = 30.0
+    callback_attempts: int = 5
 
     def __post_init__(self) -> None:
         checks = (
@@ -76,6 +82,8 @@ class Settings:
             ("batch", 1 <= self.batch <= 64, "a number from 1 to 64"),
             ("max-body", 1024 <= self.max_body <= LARGEST_BODY, "1 kiB to 256 MiB, in bytes"),
             ("timeout", 0.0 < self.timeout <= 3600.0, "seconds, at most 3600"),
+            ("callback-timeout", 0.0 < self.callback_timeout <= 3600.0, "seconds, at most 3600"),
+            ("callback-attempts", 1 <= self.callback_attempts <= 100, "a number from 1 to 100"),
             ("grace", 0.0 <= self.grace <= 3600.0, "seconds, at most 3600"),
         )
         for name, fine, wanted in checks:
@@ -88,7 +96,7 @@ class Settings:
     @property
     def max_unpacked(self) -> int:
         """Bytes that compressed data may unpack to."""
-        return 8 * self.max_body
+        return 4 * self.max_body
 
     @property
     def is_local(self) -> bool:

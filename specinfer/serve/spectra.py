@@ -221,7 +221,9 @@ def _item(one: Any, redshift: float | None, where: str = "") -> Item:
     for name in ("wavelength", "flux"):
         if one.get(name) is None:
             raise _bad(f"{where}{name} is missing; give a list of numbers")
-    arrays = {name: _array(one[name], where + name) for name in _ARRAYS if one.get(name) is not None}
+    arrays: dict[str, Any] = {
+        name: _array(one[name], where + name) for name in _ARRAYS if one.get(name) is not None
+    }
     noises = [name for name in ("ivar", "sigma", "variance") if name in arrays]
     if len(noises) > 1:
         raise _bad(f"{where}give {noises[0]} or {noises[1]}, not both")
@@ -258,7 +260,7 @@ def _scalar(one: dict[str, Any], name: str, kind: type, where: str) -> Any:
     value = one.get(name)
     if value is None:
         return None
-    if not isinstance(value, kind) or (kind is float and not math.isfinite(value)):
+    if not isinstance(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
         wanted = {str: "a text", float: "a finite number", bool: "true or false"}[kind]
         raise _bad(f"{where}{name} must be {wanted}")
     return value[:200] if isinstance(value, str) else value
