@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from specinfer.serve.failures import RequestFailure, from_error
+from specinfer.serve.failures import RequestFailure, busy, from_error
 from specinfer.serve.metrics import Metrics
 from specinfer.serve.settings import Settings
 
@@ -52,6 +52,9 @@ class Guard:
         self.app = app
         self.metrics = metrics
         self.paths = paths
+        # Beyond what receives and waits, nobody can be answered soon: refusing must be cheap.
+        self.limit = 4 * settings.queue + 64
+        self.in_hand = 0
         self._token = None if settings.token is None else _digest(settings.token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +64,7 @@ class Guard:
             return
         started = time.monotonic()
         status = 0
+        self.in_hand += 1
 
         async def send_safely(message: Message) -> None:
             nonlocal status
@@ -82,6 +86,7 @@ class Guard:
             if status == 0:
                 await failure.response()(scope, receive, send_safely)
         finally:
+            self.in_hand -= 1
             seconds = time.monotonic() - started
             route = scope["path"] if scope["path"] in self.paths else "other"
             self.metrics.requests.add(route=route, status=str(status))
@@ -92,6 +97,9 @@ class Guard:
             )
 
     def _check(self, scope: Scope) -> None:
+        if self.in_hand > self.limit and scope["path"] not in OPEN_PATHS:
+            self.metrics.refused.add()
+            raise busy(2, f"{self.limit} requests are in hand already")
         headers = Headers(scope=scope)
         _check_origin(headers)
         if self._token is None or scope["path"] in OPEN_PATHS:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import signal
 import socket
-import sys
+from logging.handlers import QueueHandler, QueueListener
 
 from specinfer.classifier import Classifier
 from specinfer.cli_report import say
@@ -13,13 +15,25 @@ from specinfer.errors import SpecinferError
 from specinfer.serve.app import create_app
 from specinfer.serve.settings import Settings
 
-# Clients that are connected at the same time; each costs a file descriptor.
-_CONNECTIONS = 1000
 # Seconds that an idle connection is kept: longer than the pauses of a client that polls.
 _KEEP_ALIVE_S = 15
 _BACKLOG = 256
+_LOG_LINES = 10_000
 # A request's head (path and headers) in bytes.
 _MAX_HEAD = 32 * 1024
+
+
+class _Dropping(QueueHandler):
+    """Leaves out the records for which there is no room."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        # Its message is made here, before arguments change; tracebacks are kept for `_Lines`.
+        record.msg, record.args = record.getMessage(), None
+        return record
 
 
 class _Lines(logging.Handler):
@@ -58,8 +72,8 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
     """
     import uvicorn
 
-    _log(quiet=quiet, debug=debug)
     listener = _listen(settings)
+    log = _log(quiet=quiet, debug=debug)
     try:
         # By default one thread a network: the workers are the parallel ones.
         classifier = Classifier(settings.model, settings.device, settings.threads or 1)
@@ -74,7 +88,6 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS,
             timeout_keep_alive=_KEEP_ALIVE_S,
             h11_max_incomplete_event_size=_MAX_HEAD,
             # Requests that wait for their answer; analyses have their own grace period.
@@ -89,6 +102,7 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
         server.run(sockets=[listener])
     finally:
         listener.close()
+        log.stop()
     if not server.started:
         raise SpecinferError("cannot_serve", "the service could not start; see the lines above")
     if not quiet:
@@ -134,8 +148,13 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _log(*, quiet: bool, debug: bool) -> None:
-    handler = _Lines()
+def _log(*, quiet: bool, debug: bool) -> QueueListener:
+    # Written by a thread of its own: whoever reads the log may be slow, and must not hold up
+    # the answers. What does not fit is dropped.
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(_LOG_LINES)
+    listener = QueueListener(lines, _Lines())
+    listener.start()
+    handler = _Dropping(lines)
     for name in ("specinfer.serve", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
@@ -145,7 +164,7 @@ def _log(*, quiet: bool, debug: bool) -> None:
         logging.getLogger("uvicorn").setLevel(logging.INFO)
     if not quiet:
         logging.getLogger("specinfer.serve").setLevel(logging.INFO)
-    sys.stderr.flush()
+    return listener
 
 
 def _nothing(*_: object) -> None:
