@@ -44,14 +44,17 @@ class Phase:
     statuses: Counter[int] = field(default_factory=Counter)
     no_retry_after: int = 0
     wrong: int = 0
+    # Seconds of CPU that the service took, where that can be known.
+    cpu: float = float("nan")
 
 
 class Client:
     """Connections that are used again."""
 
-    def __init__(self, host: str, port: int, token: str | None) -> None:
+    def __init__(self, host: str, port: int, token: str | None, pid: int | None) -> None:
         self.address = (host, port)
         self.token = token
+        self.pid = pid
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     def form(self, path: Path, query: str = "") -> bytes:
@@ -100,7 +103,7 @@ class Client:
 
 async def load(client: Client, requests: list[bytes], rate: float, seconds: float) -> Phase:
     """Send `rate` requests a second."""
-    phase = Phase()
+    phase, before = Phase(), cpu_seconds(client.pid)
     start = time.perf_counter() + 0.1
     tasks = []
     for number, request in zip(range(round(rate * seconds)), cycle(requests), strict=False):
@@ -108,7 +111,17 @@ async def load(client: Client, requests: list[bytes], rate: float, seconds: floa
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(_one(client, request, due, phase)))
     await asyncio.gather(*tasks)
+    phase.cpu = cpu_seconds(client.pid) - before
     return phase
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """Seconds of CPU that a process has taken so far; NaN if that cannot be known."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _one(client: Client, request: bytes, due: float, phase: Phase) -> None:
@@ -153,10 +166,9 @@ def percentiles(seconds: list[float]) -> list[float]:
 
 
 async def measure(
-    host: str, port: int, rate: float, seconds: float, overload: float, pictures: float
+    client: Client, rate: float, seconds: float, overload: float, pictures: float
 ) -> dict[str, Any]:
     """All phases; a result is what the table shows."""
-    client = Client(host, port, os.environ.get("SPECINFER_SERVE_TOKEN"))
     files = sorted(ROOT.glob("examples/spec_*.fits"))
     requests = [client.form(path) for path in files]
     for request in requests:
@@ -205,7 +217,9 @@ def main(
         host, _, number = url.partition(":")
         port = int(number)
     try:
-        found = asyncio.run(measure(host, port, rate, seconds, overload, pictures))
+        token = os.environ.get("SPECINFER_SERVE_TOKEN")
+        client = Client(host, port, token, None if process is None else process.pid)
+        found = asyncio.run(measure(client, rate, seconds, overload, pictures))
     finally:
         if process is not None:
             process.send_signal(signal.SIGTERM)
@@ -234,21 +248,24 @@ def main(
             name: {
                 "statuses": dict(phase.statuses),
                 "p50_p95_p99_max_ms": percentiles(phase.seconds),
+                "cpu_ms_a_request": 1e3 * phase.cpu / max(phase.statuses.total(), 1),
                 "refused_p50_p95_p99_max_ms": percentiles(phase.refused),
             }
             for name, phase in phases.items()
         }
         print(json.dumps({"load": load_average, "phases": rows, "checks": checks}))
     else:
-        table = Table("phase", "200", "429", "other", "p50", "p95", "p99", "max", "429: p99")
+        table = Table("phase", "200", "429", "other", "p50", "p95", "p99", "max", "429 p99", "CPU")
         for name, phase in phases.items():
             other = sum(n for s, n in phase.statuses.items() if s not in (200, 429))
             table.add_row(
                 name,
                 *(str(n) for n in (phase.statuses[200], phase.statuses[429], other)),
-                *(f"{x:.1f} ms" for x in percentiles(phase.seconds)),
-                f"{percentiles(phase.refused)[2]:.1f} ms" if phase.refused else "",
+                *(f"{x:.1f}" for x in percentiles(phase.seconds)),
+                f"{percentiles(phase.refused)[2]:.1f}" if phase.refused else "",
+                f"{1e3 * phase.cpu / max(phase.statuses.total(), 1):.1f}",
             )
+        table.caption = "times in milliseconds; CPU: of the service, a request"
         console = Console()
         console.print(table)
         for name, met in checks.items():

@@ -8,6 +8,8 @@ when that closes, so it never outlives the service, however that ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -55,6 +57,11 @@ class Drawer:
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="specinfer-draw")
         self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the child, so that it has loaded matplotlib before the first picture."""
+        if importlib.util.find_spec("matplotlib") is not None:
+            self._child = _start_child()
 
     def check_room(self, count: int = 1) -> None:
         """Refuse pictures that could not be queued.
@@ -127,7 +134,9 @@ class Drawer:
         raise SpecinferError("no_picture", "the picture could not be drawn; try without plot")
 
     def _ask(self, request: bytes) -> bytes:
-        if self._child is None or self._child.poll() is not None:
+        if self._child is not None and self._child.poll() is not None:
+            self._stop()
+        if self._child is None:
             self._child = _start_child()
         child = self._child
         assert child.stdin is not None
@@ -222,6 +231,10 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What a library prints must not end up between the pictures.
     os.dup2(2, 1)
+    with contextlib.suppress(Exception):
+        # What takes long; a matplotlib that is broken is reported with the first picture.
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
     while True:
         try:
             request: tuple[Any, ...] = pickle.loads(read_frame(requests))

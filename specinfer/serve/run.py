@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import queue
 import signal
@@ -12,8 +13,11 @@ from logging.handlers import QueueHandler, QueueListener
 from specinfer.classifier import Classifier
 from specinfer.cli_report import say
 from specinfer.errors import SpecinferError
+from specinfer.readers import ReadOptions
 from specinfer.serve.app import create_app
+from specinfer.serve.service import Service
 from specinfer.serve.settings import Settings
+from specinfer.serve.spectra import items_of_file
 
 # Seconds that an idle connection is kept: longer than the pauses of a client that polls.
 _KEEP_ALIVE_S = 15
@@ -78,6 +82,7 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
         # By default one thread a network: the workers are the parallel ones.
         classifier = Classifier(settings.model, settings.device, settings.threads or 1)
         classifier.warm_up()
+        _practise(classifier)
         app = create_app(settings, classifier)
         config = uvicorn.Config(
             app,
@@ -97,8 +102,10 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _nothing)
         server = uvicorn.Server(config)
+        service: Service = app.state.service
+        service.draw_ahead = True
         # Shown once requests are taken, for whoever starts a client after this line.
-        app.state.service.on_start = lambda: _announce(settings, listener, app.state.service.label)
+        service.on_start = lambda: _announce(settings, listener, service.label)
         server.run(sockets=[listener])
     finally:
         listener.close()
@@ -108,6 +115,22 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
     if not quiet:
         say("specinfer: stopped; everything in hand was answered")
     return 0
+
+
+def _practise(classifier: Classifier) -> None:
+    """Read and classify a made-up file, so that the first request need not import astropy."""
+    import numpy as np
+    from astropy.io import fits
+
+    flux = 1.0 + 0.1 * np.sin(np.arange(214) / 3.0)
+    hdu = fits.PrimaryHDU(flux)
+    hdu.header.update(INSTRUME="SEDM-P60", CRVAL1=3776.71, CDELT1=25.571)
+    buffer = io.BytesIO()
+    fits.HDUList([hdu, fits.ImageHDU(0.01 * flux, name="VARIANCE")]).writeto(buffer)
+    data = buffer.getvalue()
+    (item,) = items_of_file(data, "practice.fits", ReadOptions(), max_unpacked=len(data))
+    if item.spectrum is not None:
+        classifier.classify(item.spectrum)
 
 
 def _announce(settings: Settings, listener: socket.socket, label: str) -> None:

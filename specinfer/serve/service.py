@@ -50,6 +50,8 @@ class Service:
         self.settle = SETTLE_S
         self.stopping = False
         self.receiving = 0
+        # Whether the first picture, too, is to be quick.
+        self.draw_ahead = False
         # Called when requests are taken.
         self.on_start: Callable[[], None] | None = None
         self._classifiers = {settings.model: classifier}
@@ -63,6 +65,8 @@ class Service:
     def start(self) -> None:
         """Start the workers."""
         self.workers.start()
+        if self.draw_ahead:
+            self.drawer.start()
         if self.on_start is not None:
             self.on_start()
 

@@ -63,7 +63,7 @@ class Settings:
     model: str = "auto"
     device: str = "auto"
     threads: int | None = None
-    workers: int = 2
+    workers: int = 1
     queue: int = 64
     batch: int = 8
     max_body: int = 8 * 2**20
