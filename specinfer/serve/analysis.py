@@ -138,6 +138,10 @@ def items(request: AnalysisRequest) -> list[Item]:
             found.append(Item(_spectrum(row, request.object), redshift=request.redshift))
         except ReadError as error:
             found.append(Item(failed=result.failed(error, object=request.object)))
+        except (ArithmeticError, TypeError, ValueError) as error:
+            # As in a file, one damaged spectrum must not take the others with it.
+            wrapped = ReadError("bad_content", f"the spectrum cannot be read: {error}")
+            found.append(Item(failed=result.failed(wrapped, object=request.object)))
     return found
 
 
@@ -241,6 +245,11 @@ def _rows(text: Any) -> tuple[Row, ...]:
 def _spectrum(row: Row, object: str) -> Spectrum:
     wavelength, flux = _numbers(row, "wavelengths"), _numbers(row, "fluxes")
     errors = _numbers(row, "errors") if row.cells.get("errors", "").strip() not in _EMPTY else None
+    for name, values in (("fluxes", flux), ("errors", errors)):
+        if values is not None and len(values) != len(wavelength):
+            raise ReadError(
+                "shape_mismatch", f"{len(wavelength)} wavelengths, but {len(values)} {name}"
+            )
     units = row.cells.get("units", "").strip()
     if units.lower() in _PER_FREQUENCY:
         raise ReadError("unknown_unit", f"the flux is in {units}, not per unit wavelength")

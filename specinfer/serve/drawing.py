@@ -223,11 +223,8 @@ def main() -> None:
     import signal
     import warnings
 
-    # Without numpy's and matplotlib's own threads and remarks; and politely.
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(5)
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What a library prints must not end up between the pictures.
     os.dup2(2, 1)

@@ -182,7 +182,7 @@ class Service:
             ``no_matplotlib``, ``no_picture``.
         """
         classifier = await self.classifier(model)
-        places = [n for n, answer in enumerate(answers) if answer.ok][:MAX_PICTURES]
+        places = drawn_places(answers)
         self.drawer.check_room(len(places))
         pictures: list[bytes | None] = [None] * len(answers)
         try:
@@ -245,12 +245,22 @@ class Service:
         self, answers: Sequence[Classification], model: str | None
     ) -> list[bytes | None]:
         """Pictures of the latest answers; without them the answer is still worth sending."""
+        pictures: list[bytes | None] = [None] * len(answers)
         try:
-            # The first are drawn: turned around, those are the latest.
-            return (await self.draw(answers[::-1], model, "png"))[::-1]
+            classifier = await self.classifier(model)
+            # Nobody waits for them, so they may take their time.
+            for place in drawn_places(answers[::-1]):
+                self.drawer.check_room()
+                answer = answers[-1 - place]
+                pictures[-1 - place] = await self.drawer.draw(answer, classifier)
         except (RequestFailure, SpecinferError) as error:
-            LOG.warning("an analysis goes without pictures: %s", error)
-            return [None] * len(answers)
+            LOG.warning("an analysis goes without some pictures: %s", error)
+        return pictures
+
+
+def drawn_places(answers: Sequence[Classification]) -> list[int]:
+    """Which answers get a picture: the first good ones."""
+    return [place for place, answer in enumerate(answers) if answer.ok][:MAX_PICTURES]
 
 
 def _label(classifier: Classifier) -> str:
