@@ -75,7 +75,7 @@ function classesTable(result) {
     const line = table.insertRow();
     const head = element("th", name);
     head.scope = "row";
-    const cell = element("td");
+    const cell = element("td", null, "chart");
     const bar = element("div", "", "bar");
     bar.style.width = `${100 * value}%`;
     cell.append(bar);
@@ -93,7 +93,7 @@ function card(result, picture, fileName) {
     article.append(element("p", result.error.message));
     return article;
   }
-  const percent = (100 * result.probability).toFixed(0);
+  const percent = (100 * result.probability).toFixed(1);
   article.append(element("h2", `${kind(result)}, ${percent} %`));
   const source = `${title}${where}` + (title === fileName ? "" : ` (${fileName})`);
   article.append(element("p", source, "faint"));
@@ -200,7 +200,10 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", name === "dragover");
-    if (name === "drop") take(event.dataTransfer.files);
+    if (name !== "drop" || !event.dataTransfer.files.length) return;
+    // The box then shows its name, too; this alone does not fire "change".
+    $("file").files = event.dataTransfer.files;
+    take(event.dataTransfer.files);
   });
 }
 greet();

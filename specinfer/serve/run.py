@@ -109,7 +109,9 @@ def run(settings: Settings, *, quiet: bool, debug: bool) -> int:
         server.run(sockets=[listener])
     finally:
         listener.close()
-        log.stop()
+        # Full if nobody reads it; its thread ends with the process.
+        with contextlib.suppress(queue.Full):
+            log.stop()
     if not server.started:
         raise SpecinferError("cannot_serve", "the service could not start; see the lines above")
     if not quiet:
