@@ -67,6 +67,7 @@ Examples:
   specinfer classify night/ --output night.csv --plot pictures/
   specinfer classify night/ -o night.jsonl --embedding night.npy
   specinfer classify coadd-main-dark-9144.fits -o answers.jsonl
+  specinfer classify spec-0266-51630-0001.fits --lines
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
 
@@ -166,6 +167,13 @@ def classify(
             "a spectrum into DIR.",
         ),
     ] = None,
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines",
+            help="Measure the main lines at the redshift (models survey, gasnet3, specpt).",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     threads: Annotated[
@@ -205,6 +213,7 @@ def classify(
             output=output,
             embedding=embedding,
             plot=plot,
+            lines=lines,
             top=top,
             device=device,
             threads=threads,

@@ -15,6 +15,7 @@ from specinfer import result
 from specinfer.classifier import Classifier
 from specinfer.cli_files import EmbeddingFile, guard_inputs
 from specinfer.cli_inputs import Target, expand, followed_files, listed_files
+from specinfer.cli_lines import LineTable
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
 from specinfer.engine import DEVICES
@@ -46,6 +47,7 @@ class Job:
     output: str | None
     embedding: str | None
     plot: str | None
+    lines: bool
     top: int
     device: str
     threads: int | None
@@ -235,6 +237,8 @@ class _Run:
         known = [self.job.redshift] * len(spectra)
         answers = self.classifier.classify_many(spectra, known, self.job.batch_size)
         results = [item if isinstance(item, Classification) else next(answers) for item in items]
+        if self.job.lines:
+            results = [self._measured(answer) for answer in results]
         for answer in results:
             if answer.error is not None:
                 self._fail(answer, answer.error)
@@ -245,6 +249,16 @@ class _Run:
             for answer in results:
                 if answer.ok:
                     self._plot(answer)
+
+    def _measured(self, answer: Classification) -> Classification:
+        """With its lines; once it is said if a model gives nothing to measure them with."""
+        made = answer.with_lines()
+        if answer.ok and made.lines is None and answer.redshift is not None:
+            self.reporter.once(
+                f"specinfer: --lines: {answer.model} gives no spectrum without noise to measure "
+                "lines with; use --model survey or specpt"
+            )
+        return made
 
     def _plot(self, answer: Classification) -> None:
         from specinfer import plot
@@ -359,4 +373,6 @@ def _sinks(job: Job, files: Sequence[OutputFile | EmbeddingFile]) -> list[Sink]:
         sinks.append(JsonLines(sys.stdout))
     elif terminal and not (job.output is not None and job.quiet):
         sinks.append(Table(job.top))
+        if job.lines:
+            sinks.append(LineTable())
     return sinks

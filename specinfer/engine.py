@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class Session:
         """The ``metadata_props`` of the ONNX file."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
-    @property
+    @cached_property
     def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Declared shape of each input; None for a free dimension."""
         return {
@@ -132,7 +132,7 @@ class Session:
             for node in self.session.get_inputs()
         }
 
-    @property
+    @cached_property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return tuple(node.name for node in self.session.get_outputs())

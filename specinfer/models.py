@@ -316,6 +316,10 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
         from specinfer.subclass_card import parse_subclasses
 
         return parse_subclasses(raw, common)
+    if family == "specpt":
+        from specinfer.specpt_card import parse_specpt
+
+        return parse_specpt(raw, common)
     return ModelCard(**common)
 
 

@@ -37,7 +37,8 @@ def lines(card: dict[str, Any]) -> Iterable[str]:
     yield ""
     yield "## What is in it"
     yield ""
-    yield from {"gasnet3": _scan, "gasnet2": _network, "survey": _combination}[card["family"]](card)
+    kinds = {"gasnet3": _scan, "gasnet2": _network, "specpt": _network, "survey": _combination}
+    yield from kinds[card["family"]](card)
     for part, made in card.get("metrics", {}).items():
         yield from _part(card["name"], part, made)
     yield ""
