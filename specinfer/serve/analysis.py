@@ -313,17 +313,20 @@ def _header(text: str) -> dict[str, Any]:
 
 
 def _redshift(text: Any) -> float | None:
-    """The redshift in a table of one column and one row; None where it is empty."""
-    lines = text.split() if isinstance(text, str) else []
+    """The redshift in the one row of a table; None where it is empty."""
+    if not isinstance(text, str):
+        return None
     try:
-        value = float(lines[-1].strip('",'))
-    except (IndexError, ValueError):
+        cells = next(csv.DictReader(io.StringIO(text)), {})
+        value = float(cells.get("redshift") or "nan")
+    except (csv.Error, ValueError):
         return None
     return value if -1.0 < value < 100.0 else None
 
 
 def _unix_time(text: Any) -> float | None:
-    if text is None:
+    # SkyPortal writes what it has as text, also if it has none.
+    if text in (None, "", "None"):
         return None
     moment = _moment(str(text))
     if moment is None:

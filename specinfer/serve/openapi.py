@@ -300,7 +300,7 @@ def _spectrum() -> Json:
 
 def _result() -> Json:
     text, number, whole = ({"type": [kind, "null"]} for kind in ("string", "number", "integer"))
-    table, texts = {"type": ["object", "null"]}, {"type": ["array", "null"]}
+    table, lists = {"type": ["object", "null"]}, {"type": ["array", "null"]}
     fields: Json = {
         "schema": {"const": SCHEMA},
         **dict.fromkeys(("file", "object", "instrument", "reader", "model"), text),
@@ -310,7 +310,9 @@ def _result() -> Json:
         **dict.fromkeys(("row", "n_pixels", "zwarning"), whole),
         **dict.fromkeys(("error", "probabilities", "subtype_probabilities", "models"), table),
         **dict.fromkeys(("redshift_interval", "phase_interval"), table),
-        **dict.fromkeys(("prediction_set", "prediction_set_by_class", "candidates"), texts),
+        **dict.fromkeys(
+            ("prediction_set", "prediction_set_by_class", "candidates", "lines"), lists
+        ),
         "flags": {"type": "array", "items": {"type": "string"}},
         **dict.fromkeys(("wavelength_min", "wavelength_max", "snr", "probability"), number),
         **dict.fromkeys(("redshift", "redshift_err", "phase", "phase_err"), number),

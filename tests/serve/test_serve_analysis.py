@@ -50,7 +50,7 @@ def table(*rows: dict[str, str]) -> str:
 
 def request_of(url: str, spectra: Any, **changes: Any) -> dict[str, Any]:
     parameters = changes.pop("parameters", {})
-    redshift = changes.pop("redshift", "redshift\n0.05\n")
+    redshift = changes.pop("redshift", "redshift,redshift_origin\n0.05,host\n")
     until = datetime.now(UTC) + timedelta(hours=1)
     return {
         "callback_url": url,
@@ -173,7 +173,7 @@ def test_redshift_only_if_it_is_asked_for(undrawn: Served, desk: Portal) -> None
     assert result["redshift"] == 0.05
     assert "Z_GIVEN" in result["flags"]
     desk.received.clear()
-    document = request_of(desk.url, text, parameters={"fix_z": "True"}, redshift="redshift\n\n")
+    document = request_of(desk.url, text, parameters={"fix_z": "True"}, redshift='redshift\n""\n')
     found = answered(undrawn, desk, document)
     assert "Z_GIVEN" not in found["analysis"]["results"]["data"]["spectra"][0]["result"]["flags"]
 
@@ -230,6 +230,13 @@ def test_a_portal_that_stays_away_is_given_up(undrawn: Served, desk: Portal) -> 
     answered(undrawn, desk, request_of(desk.url, table(row(fake_spectrum(1), "2026-11-19"))))
     assert len(desk.received) == 4
     assert undrawn.service.metrics.callbacks.value(outcome="failed") == 1
+
+
+@pytest.mark.parametrize("text", [None, "None", "", "2036-01-01", "2036-01-01T00:00:00+00:00"])
+def test_times_that_skyportal_writes(text: str | None) -> None:
+    document = request_of("http://a/", GOOD) | {"invalid_after": text}
+    until = analysis.parse(json.dumps(document).encode(), ("a",)).until
+    assert until == (None if text in (None, "None", "") else 2082758400.0)
 
 
 def test_nothing_is_sent_after_its_time(undrawn: Served, desk: Portal) -> None:
