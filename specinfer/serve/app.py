@@ -6,6 +6,7 @@ import base64
 import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -190,21 +191,15 @@ def _page(name: str, kind: str) -> Callable[[Request], Any]:
     return answer
 
 
+@dataclass(frozen=True)
 class _Options:
-    """The options of a query."""
+    """The options of a query; see docs/serve.md."""
 
-    def __init__(self, query: dict[str, str]) -> None:
-        self.model = query.get("model") or None
-        self.redshift = _redshift(query.get("redshift"))
-        self.plot = _one_of("plot", query.get("plot"), tuple(PICTURES))
-        self.name = query.get("name")
-        air = _one_of("air", query.get("air"), ("true", "false"))
-        self.reading = ReadOptions(
-            format=_one_of("format", query.get("format"), FORMATS),
-            noise=_one_of("noise", query.get("noise"), NOISE_KINDS),
-            unit=_one_of("unit", query.get("unit"), UNIT_CHOICES),
-            air=None if air is None else air == "true",
-        )
+    model: str | None
+    redshift: float | None
+    plot: str | None
+    name: str | None
+    reading: ReadOptions
 
 
 def _options(request: Request) -> _Options:
@@ -212,9 +207,22 @@ def _options(request: Request) -> _Options:
     for name, _ in pairs:
         if name not in OPTIONS:
             raise _bad(f"no option {name[:60]!r}; there are {', '.join(OPTIONS)}")
-    if len({name for name, _ in pairs}) < len(pairs):
+    query = dict(pairs)
+    if len(query) < len(pairs):
         raise _bad("an option stands twice in the query")
-    return _Options(dict(pairs))
+    air = _one_of("air", query.get("air"), ("true", "false"))
+    return _Options(
+        model=query.get("model") or None,
+        redshift=_redshift(query.get("redshift")),
+        plot=_one_of("plot", query.get("plot"), tuple(PICTURES)),
+        name=query.get("name"),
+        reading=ReadOptions(
+            format=_one_of("format", query.get("format"), FORMATS),
+            noise=_one_of("noise", query.get("noise"), NOISE_KINDS),
+            unit=_one_of("unit", query.get("unit"), UNIT_CHOICES),
+            air=None if air is None else air == "true",
+        ),
+    )
 
 
 def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> str | None:
