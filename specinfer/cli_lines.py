@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from specinfer.cli_output import print_table, spectrum_name
@@ -50,16 +51,19 @@ def line_rows(result: Classification) -> list[list[str]]:
                 str(line["name"]),
                 f"{line['wavelength']:.1f}",
                 f"{line['snr']:.1f}",
-                _measured(line["flux"], line["flux_err"], 3),
-                _measured(line["equivalent_width"], line["equivalent_width_err"], 2),
+                _measured(line["flux"], line["flux_err"]),
+                _measured(line["equivalent_width"], line["equivalent_width_err"]),
                 "" if line["sigma"] is None else f"{line['sigma']:.0f}",
             ]
         )
     return rows or [[spectrum_name(result), "none", "", "", "", "", ""]]
 
 
-def _measured(value: float | None, error: float | None, digits: int) -> str:
-    """ "12.3 ± 0.4", with as many significant digits as given."""
-    if value is None or error is None:
+def _measured(value: float | None, error: float | None) -> str:
+    """ "12.3 ± 0.4": digits down to the second of the error; powers of ten for fluxes in cgs."""
+    if value is None or error is None or not error > 0:
         return ""
-    return f"{value:.{digits}g} ± {error:.2g}"
+    if not 1e-3 < error < 1e5:
+        return f"{value:.2e} ± {error:.1e}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

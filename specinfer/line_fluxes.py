@@ -260,7 +260,7 @@ def _designs(
 
 def _slope(wavelength: FloatArray) -> FloatArray:
     span = max(float(np.ptp(wavelength)), 1e-9)
-    return (wavelength - wavelength.mean()) / span
+    return np.asarray((wavelength - wavelength.mean()) / span)
 
 
 def _level(background: FloatArray, wavelength: FloatArray, centre: float) -> float:
@@ -310,14 +310,14 @@ def _absorption(
     if overlap[here].sum() < _COVERED * (high - low):
         return None
     part = (wavelength[here] - places[0]) / (places[1] - places[0])
-    continuum = levels[0] + part * (levels[1] - levels[0])
+    continuum: FloatArray = levels[0] + part * (levels[1] - levels[0])
     if not (continuum > 0).all():
         return None
     # Missing pixels are taken to be like the others.
     stretch = (high - low) / overlap[here].sum()
     width = stretch * float(((1.0 - model[here] / continuum) * overlap[here]).sum())
     noise = float(np.sqrt(((overlap[here] / continuum) ** 2 / spectrum.ivar[here]).sum()))
-    around = float(np.hypot(*errors)) / 2.0 / float(np.mean(continuum)) * (high - low)
+    around = float(np.hypot(errors[0], errors[1])) / 2.0 / float(np.mean(continuum)) * (high - low)
     error = float(np.hypot(stretch * noise, around))
     scale = 1.0 + redshift
     centre = 0.5 * (low + high)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from specinfer.engine import Session
 from specinfer.errors import ModelError
-from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.models import ModelCard, check_metadata, read_half, read_model
 from specinfer.preprocess import N_CHANNELS, Preprocessing
 
 
@@ -29,6 +29,7 @@ def open_session(
         device=device,
         threads=threads,
         shapes={card.input_name: (channels, n_pixels)},
+        half=None if device == "cpu" else read_half(card),
     )
 
 

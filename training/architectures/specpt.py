@@ -28,6 +28,11 @@ PATCH = 16
 _STRIDES = (4, 2, 2)
 # Attention to a token without a usable pixel: as good as none, and no NaN where all are.
 _AWAY = -1e4
+# What runs in half precision on GPUs.
+_HALVED = (
+    "stem1", "stem2", "stem3", "place", "blocks", "norm", "rise3", "mix3", "rise2", "mix2",
+    "rise1", "squeeze",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -224,13 +229,13 @@ class SpecPTNet(nn.Module):
         added, shows in tests that attention knows where they are.
         """
         seen = spectrum[:, 1].unflatten(1, (-1, PATCH)).amax(dim=2)
-        x = F.relu(self.stem1(spectrum))
+        x = F.relu(self.stem1(spectrum.to(self.stem1.weight.dtype)))
         local = F.relu(self.stem2(x))
         tokens = self.stem3(local).transpose(1, 2)
         if order is not None:
             tokens, seen = tokens[:, order], seen[:, order]
-        tokens = tokens + self.place(self.wave)
-        away = (1.0 - seen) * _AWAY
+        tokens = tokens + self.place(self.wave.to(self.place.weight.dtype))
+        away = ((1.0 - seen) * _AWAY).to(self.place.weight.dtype)
         for block in self.blocks:
             tokens = block(tokens, away)
         return self.norm(tokens), local
@@ -254,9 +259,9 @@ class SpecPTNet(nn.Module):
             torch.cat(
                 [tokens.mean(dim=1), tokens.amax(dim=1), F.relu(self.squeeze(tokens)).flatten(1)],
                 dim=1,
-            )
+            ).float()
         )
-        features = self.features(torch.cat([local, coarse], dim=1))
+        features = self.features(torch.cat([local, coarse], dim=1).float())
         gated = self.correlate(features) * torch.sigmoid(self.gate(looked)).unsqueeze(2)
         evidence = F.relu(self.evidence(gated))
         n_heads = len(config.redshift_outputs)
@@ -271,6 +276,15 @@ class SpecPTNet(nn.Module):
         logits = self.classify(self.drop(F.relu(embedding)))
         heads = redshift.unbind(1)
         return (logits, *heads, embedding, reconstruction.float())
+
+    def halve(self) -> None:
+        """Stem, transformer and decoder in half precision, for GPUs.
+
+        What the redshift is read with stays in single precision: sums over hundreds of steps.
+        """
+        for name, part in self.named_children():
+            if name in _HALVED:
+                part.half()
 
     def fold(self) -> None:
         """Make the graph that is exported: transforms become products, see `fuse`."""
