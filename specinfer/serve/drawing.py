@@ -122,7 +122,12 @@ class Drawer:
     def _draw(self, answer: Classification, classifier: Classifier, format: str) -> bytes:
         explained = isinstance(answer.answer, SpectraNetAnswer)
         relevance = classifier.explain(answer) if explained else None
-        request = pickle.dumps((answer, relevance, format))
+        try:
+            request = pickle.dumps((answer, relevance, format))
+        except (TypeError, AttributeError, pickle.PicklingError):
+            # Answers of the survey models hold their network, which cannot be sent to the
+            # child: these pictures are drawn here, in the one thread that draws.
+            return render(answer, relevance, format)
         # Once more with a new child: the last one may have been killed for its memory.
         for last in (False, True):
             try:

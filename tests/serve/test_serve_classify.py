@@ -8,6 +8,8 @@ import gzip
 import io
 import json
 import lzma
+import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,25 @@ def test_the_drawing_process_is_replaced_if_it_dies(tiny: Path, served: Served) 
     child.wait()
     assert served.client.post("/classify", params={"plot": "png"}, json=body).status_code == 200
     assert served.service.drawer._child is not child
+
+
+def test_picture_of_an_answer_that_cannot_leave_the_process(tiny: Path, served: Served) -> None:
+    classifier = Classifier(device="cpu", threads=1)
+    answer = classifier.classify(fake_spectrum(0, header={"lock": threading.Lock()}))
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(answer)
+    assert served.service.drawer._draw(answer, classifier, "png").startswith(b"\x89PNG")
+
+
+def test_picture_of_a_survey_spectrum(served: Served) -> None:
+    path = next((EXAMPLES / "survey").glob("spec-*.fits"))
+    answer = served.client.post(
+        "/classify", params={"plot": "png"}, files={"file": (path.name, path.read_bytes())}
+    )
+    assert answer.status_code == 200
+    assert answer.json()["results"][0]["model"].startswith("survey@")
+    data = base64.b64decode(answer.json()["pictures"][0]["data"])
+    assert data.startswith(b"\x89PNG")
 
 
 def upload(content: bytes, name: str = "spec.fits") -> dict[str, Any]:
