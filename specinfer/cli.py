@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__, cli_config, cli_night, cli_skyportal, cli_watch
+from specinfer import __version__, cli_config, cli_night, cli_serve, cli_skyportal, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -325,3 +325,6 @@ cli_config.register(app)
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+cli_serve.register(app)
