@@ -320,11 +320,9 @@ def doctor(
 cli_watch.register(app)
 cli_night.register(app)
 cli_skyportal.register(app)
+cli_serve.register(app)
 cli_config.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-cli_serve.register(app)
