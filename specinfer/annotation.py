@@ -256,8 +256,12 @@ def _is_text(file: Snapshot, before: list[Snapshot]) -> bool:
 
 
 def _rows(data: bytes) -> int:
+    """Rows of numbers; the last one counts only if it is as long as the others."""
     _, start = comment_lines(data)
-    return sum(1 for line in data[start:].split(b"\n") if line.strip() and line[:1] != b"#")
+    rows = [line for line in data[start:].split(b"\n") if line.strip() and line[:1] != b"#"]
+    if rows and len(rows[-1].split()) != len(rows[0].split()):
+        rows.pop()
+    return len(rows)
 
 
 def _settled(found: list[dict[str, str]], block: Mapping[str, str], policy: Policy) -> bool:
