@@ -281,6 +281,10 @@ def _load(card: ModelCard, device: str, threads: int | None) -> Network:
         from specinfer.networks import gasnet2
 
         return gasnet2.load(card, device=device, threads=threads)
+    if card.family == "specpt":
+        from specinfer.networks import specpt
+
+        return specpt.load(card, device=device, threads=threads)
     if card.family == "survey":
         from specinfer.networks import survey
 

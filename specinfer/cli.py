@@ -72,6 +72,7 @@ Examples:
   specinfer classify night/ -o night.jsonl --embedding night.npy
   specinfer classify --annotate 'night/spec_*.fits'
   specinfer classify coadd-main-dark-9144.fits -o answers.jsonl
+  specinfer classify spec-0266-51630-0001.fits --lines
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
 
@@ -195,6 +196,13 @@ def classify(
             "targets, QUALITY 3 and 4, which --annotate and --sidecar skip.",
         ),
     ] = False,
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines",
+            help="Measure the main lines at the redshift (models survey, gasnet3, specpt).",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     threads: Annotated[
@@ -238,6 +246,7 @@ def classify(
             sidecar=sidecar,
             overwrite=overwrite,
             skip=not no_skip,
+            lines=lines,
             top=top,
             device=device,
             threads=threads,

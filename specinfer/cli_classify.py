@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from specinfer import result
 from specinfer.classifier import Classifier
 from specinfer.cli_files import EmbeddingFile, guard_inputs
 from specinfer.cli_inputs import Target, expand, followed_files, listed_files
+from specinfer.cli_lines import LineTable
+from specinfer.cli_loading import Background
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
 from specinfer.engine import DEVICES
@@ -54,6 +55,7 @@ class Job:
     sidecar: bool
     overwrite: bool
     skip: bool
+    lines: bool
     top: int
     device: str
     threads: int | None
@@ -95,7 +97,7 @@ def run(job: Job) -> int:
     files = _files(job, classifier)
     sinks = _sinks(job, files)
     # The network loads while the first file is read.
-    loading = _Background(classifier)
+    loading = Background(classifier)
     work = _Run(job, classifier, loading, sinks, reporter)
     code = 1
     try:
@@ -116,28 +118,6 @@ def run(job: Job) -> int:
     return code
 
 
-class _Background:
-    """Loads the network in a thread; `wait` gives its failure to the caller."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self._error: BaseException | None = None
-        # Not a daemon: to leave while onnxruntime makes a session ends in an abort.
-        self._thread = threading.Thread(target=self._load)
-        self._thread.start()
-
-    def _load(self) -> None:
-        try:
-            self._classifier.warm_up()
-        except BaseException as error:
-            self._error = error
-
-    def wait(self) -> None:
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-
 class _Run:
     """State of one run: what waits for its batch, and whether anything failed."""
 
@@ -145,7 +125,7 @@ class _Run:
         self,
         job: Job,
         classifier: Classifier,
-        loading: _Background,
+        loading: Background,
         sinks: list[Sink],
         reporter: Reporter,
     ) -> None:
@@ -254,6 +234,8 @@ class _Run:
         known = [self.job.redshift] * len(spectra)
         answers = self.classifier.classify_many(spectra, known, self.job.batch_size)
         results = [item if isinstance(item, Classification) else next(answers) for item in items]
+        if self.job.lines:
+            results = [self._measured(answer) for answer in results]
         for answer in results:
             if answer.error is not None:
                 self._fail(answer, answer.error)
@@ -271,6 +253,16 @@ class _Run:
         error = None if self.keeper is None else self.keeper.write(answer)
         if error is not None:
             self._fail(answer, {"code": error.code, "message": error.message})
+
+    def _measured(self, answer: Classification) -> Classification:
+        """With its lines; once it is said if a model gives nothing to measure them with."""
+        made = answer.with_lines()
+        if answer.ok and made.lines is None and answer.redshift is not None:
+            self.reporter.once(
+                f"specinfer: --lines: {answer.model} gives no spectrum without noise to measure "
+                "lines with; use --model survey or specpt"
+            )
+        return made
 
     def _plot(self, answer: Classification) -> None:
         from specinfer import plot
@@ -395,4 +387,6 @@ def _sinks(job: Job, files: Sequence[OutputFile | EmbeddingFile]) -> list[Sink]:
         sinks.append(JsonLines(sys.stdout))
     elif terminal and not (job.output is not None and job.quiet):
         sinks.append(Table(job.top))
+        if job.lines:
+            sinks.append(LineTable())
     return sinks

@@ -215,7 +215,7 @@ def table_row(result: Classification, top: int) -> list[str | Text]:
     """One result as cells of the table for people."""
     from rich.text import Text
 
-    name = _name(result)
+    name = spectrum_name(result)
     if not result.ok or result.probabilities is None or result.probability is None:
         code = result.error["code"] if result.error else "unknown"
         blanks = [""] * (len(table_header(top)) - 3)
@@ -273,7 +273,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> 
     Console(file=sys.stdout, highlight=False).print(table)
 
 
-def _name(result: Classification) -> str:
+def spectrum_name(result: Classification) -> str:
+    """File, row and object of a result."""
     name = os.path.basename(result.file) if result.file else ""
     if result.row is not None:
         name += f"[{result.row}]"

@@ -35,7 +35,8 @@ from training.card import commit, write_card
 from training.evaluate_survey import GOOD, Truth, real_spectra, simulated_spectra
 from training.export_eigen import CITATIONS, FLAGS
 from training.paths import ROOT, shared_data
-from training.simulate.survey import Donors, SurveyConditions, SurveySimulator
+from training.simulate.donors import Donors
+from training.simulate.survey import SurveyConditions, SurveySimulator
 from training.stream import CALIBRATION, step_rng
 from training.train_eigen import read_libraries
 

@@ -28,15 +28,9 @@ from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.fits import fit_temperature, weighted_quantile
 from training.paths import shared_data
-from training.simulate.survey import (
-    COUNT,
-    REDSHIFTS,
-    WAVELENGTH,
-    Donors,
-    SurveyBatch,
-    SurveyConditions,
-    SurveySimulator,
-)
+from training.simulate.axis import COUNT, WAVELENGTH
+from training.simulate.donors import Donors
+from training.simulate.survey import REDSHIFTS, SurveyBatch, SurveyConditions, SurveySimulator
 from training.stream import CALIBRATION, step_rng
 from training.train_eigen import (
     ADDITIVE,

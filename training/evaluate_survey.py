@@ -31,13 +31,9 @@ from training.evaluation.intervals import Figure, Resampler, divide
 from training.evaluation.pictures import confusion_figure
 from training.evaluation.survey_readme import write_survey_readme
 from training.paths import shared_data
-from training.simulate.survey import (
-    WAVELENGTH,
-    Donors,
-    SurveyBatch,
-    SurveyConditions,
-    SurveySimulator,
-)
+from training.simulate.axis import WAVELENGTH
+from training.simulate.donors import Donors
+from training.simulate.survey import SurveyBatch, SurveyConditions, SurveySimulator
 from training.stream import TEST, VALIDATION, step_rng
 from training.train_eigen import read_libraries
 

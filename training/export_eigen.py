@@ -24,7 +24,8 @@ from training.export import OPSET, to_onnx
 from training.parity import LARGEST_DIFFERENCE, largest_difference, run_onnx, run_torch
 from training.paths import ROOT, shared_data
 from training.provenance import provenance
-from training.simulate.survey import REDSHIFTS, Donors, SurveySimulator
+from training.simulate.donors import Donors
+from training.simulate.survey import REDSHIFTS, SurveySimulator
 from training.stream import VALIDATION, step_rng
 from training.train_eigen import EigenRecipe, inputs_of, read_libraries
 

@@ -25,11 +25,13 @@ from training.export_eigen import CITATIONS, FLAGS, N_GOLDEN
 from training.parity import LARGEST_DIFFERENCE, largest_difference, run_onnx, run_torch
 from training.paths import ROOT, shared_data
 from training.provenance import provenance
-from training.simulate.survey import REDSHIFTS, Donors, SurveySimulator
+from training.simulate.donors import Donors
+from training.simulate.survey import REDSHIFTS, SurveySimulator
 from training.stream import VALIDATION, step_rng
+from training.survey_recipe import SurveyRecipe
 from training.survey_run import load_survey
 from training.train_eigen import read_libraries
-from training.train_survey import SurveyMaker, SurveyRecipe
+from training.train_survey import SurveyMaker
 
 app = typer.Typer(add_completion=False)
 

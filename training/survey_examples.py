@@ -14,14 +14,9 @@ from specinfer.zgrid import STEP
 from training.archive.sdss import part_of, read_sdss
 from training.archive.subclasses import FAMILIES, SUBCLASSES
 from training.paths import ROOT, shared_data
-from training.simulate.survey import (
-    FIRST,
-    LOGLAM,
-    Donors,
-    SurveyBatch,
-    SurveyConditions,
-    SurveySimulator,
-)
+from training.simulate.axis import FIRST, LOGLAM
+from training.simulate.donors import Donors
+from training.simulate.survey import SurveyBatch, SurveyConditions, SurveySimulator
 from training.train_eigen import read_libraries
 
 app = typer.Typer(add_completion=False)

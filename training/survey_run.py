@@ -13,7 +13,7 @@ from specinfer.preprocess import Preprocessing, prepare
 from training.architectures import SurveyNetwork, build_survey, named
 from training.archive.sdss import SdssSpectrum
 from training.run import CHECKPOINT
-from training.train_survey import SurveyRecipe, read_survey_recipe
+from training.survey_recipe import SurveyRecipe, read_survey_recipe
 
 # Raw outputs by name, each (n, size).
 Outputs = dict[str, NDArray[np.float32]]

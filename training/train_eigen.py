@@ -28,15 +28,9 @@ from training.config import from_table
 from training.nmf import factors
 from training.paths import ROOT, shared_data
 from training.run import claim
-from training.simulate.survey import (
-    COUNT,
-    FIRST,
-    WAVELENGTH,
-    Donors,
-    SurveyBatch,
-    SurveyConditions,
-    SurveySimulator,
-)
+from training.simulate.axis import COUNT, FIRST, WAVELENGTH
+from training.simulate.donors import Donors
+from training.simulate.survey import SurveyBatch, SurveyConditions, SurveySimulator
 from training.stream import TRAIN, VALIDATION, step_rng
 from training.train import write_log
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,31 +19,27 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn import functional as F
 
-from specinfer.models import Bins
-from specinfer.preprocess import Preprocessing
-from training.architectures import (
-    SURVEY_CONFIGS,
-    SurveyNetworkConfig,
-    build_survey,
-    count_parameters,
-    named,
-)
-from training.architectures.survey import DISTANT, SurveyConfig
-from training.archive.sdss import part_of, read_sdss
+from specinfer.preprocess import Preprocessing, prepare
+from training.architectures import build_survey, count_parameters, named
+from training.architectures.survey import DISTANT
+from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
-from training.config import OptimConfig, from_table
 from training.losses import binned_loss, soft_bins
 from training.paths import ROOT, shared_data
-from training.run import claim
-from training.simulate.survey import Donors, SurveyBatch, SurveyConditions, SurveySimulator
+from training.run import CHECKPOINT, OPTIONS, claim
+from training.simulate.donors import Donors
+from training.simulate.real import RealLight, half_of
+from training.simulate.survey import SurveyBatch, SurveySimulator
 from training.stream import VALIDATION, step_rng, stream
+from training.survey_recipe import SurveyRecipe, read_survey_recipe
 from training.train import Run, write_log
 from training.train_eigen import inputs_of, read_libraries
 
 app = typer.Typer(add_completion=False)
 LOG_FIELDS = (
     "step", "seconds", "learning_rate", "loss", "class_loss", "redshift_loss", "subclass",
-    "family", "gf_galaxy", "gf_qso", "nmad_galaxy", "nmad_qso",
+    "family", "gf_galaxy", "gf_qso", "nmad_galaxy", "nmad_qso", "real_family", "real_nll",
+    "real_z_nll",
 )  # fmt: skip
 # Subclasses of each family, and that of no signal, as columns of the class logits.
 _COLUMNS = [
@@ -50,56 +47,8 @@ _COLUMNS = [
 ] + [[SUBCLASSES.index(NO_SIGNAL)]]
 
 
-@dataclass(frozen=True)
-class SurveyRecipe:
-    """Everything that makes a survey network."""
-
-    name: str
-    version: str
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    conditions: SurveyConditions = field(default_factory=SurveyConditions)
-    network: SurveyNetworkConfig = field(default_factory=SurveyConfig)
-    training: OptimConfig = field(default_factory=OptimConfig)
-    text: str = ""
-
-    @property
-    def redshift_bins(self) -> Bins:
-        """Bins of ln(1+z): two for each step of eight grid pixels."""
-        if not isinstance(self.network, SurveyConfig):
-            raise ValueError("this network gives no redshift")
-        step = 4.0 * self.preprocessing.step
-        return Bins(-2.0 * step, step, self.network.n_redshift)
-
-
-def read_survey_recipe(path: Path) -> SurveyRecipe:
-    """Read a recipe; an unknown key is an error.
-
-    Raises
-    ------
-    SystemExit
-        If a table, key or architecture is not known.
-    """
-    text = path.read_text()
-    tables = tomllib.loads(text)
-    shape = tables.pop("network", {})
-    architecture = shape.pop("architecture", "survey")
-    if architecture not in SURVEY_CONFIGS:
-        known = ", ".join(SURVEY_CONFIGS)
-        raise SystemExit(f"{path}: unknown architecture {architecture!r}; known are {known}")
-    recipe = SurveyRecipe(
-        name=tables.pop("name"),
-        version=tables.pop("version"),
-        preprocessing=from_table(Preprocessing, tables.pop("preprocessing", {}), "preprocessing"),
-        conditions=from_table(SurveyConditions, tables.pop("conditions", {}), "conditions"),
-        network=from_table(SURVEY_CONFIGS[architecture], shape, "network"),
-        training=from_table(OptimConfig, tables.pop("training", {}), "training"),
-        text=text,
-    )
-    if tables:
-        raise SystemExit(f"{path}: unknown tables or keys {sorted(tables)}")
-    if recipe.network.n_pixels != recipe.preprocessing.n_pixels:
-        raise SystemExit(f"{path}: the network's n_pixels are not those of the grid")
-    return recipe
+# p(z) so near the truth, in ln(1+z), counts as right.
+_NEAR = 0.003
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,16 +67,41 @@ class SurveyInput:
         seen = inputs_of(batch, grid).numpy()
         return cls(seen, batch.subclass, batch.family, batch.redshift, batch.snr)
 
+    @classmethod
+    def joined(cls, parts: Sequence[SurveyInput]) -> SurveyInput:
+        """All spectra of several."""
+        names = [one.name for one in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
 
 class SurveyMaker:
-    """Makes batches of prepared spectra; `make` has the signature that `stream` wants."""
+    """Makes batches of prepared spectra; `make` has the signature that `stream` wants.
 
-    def __init__(self, simulator: SurveySimulator, grid: Preprocessing) -> None:
-        self.simulator, self.grid = simulator, grid
+    Parameters
+    ----------
+    simulator : SurveySimulator
+    grid : Preprocessing
+    light : RealLight, optional
+        Real spectra, which make up its share of every batch.
+    """
+
+    def __init__(
+        self, simulator: SurveySimulator, grid: Preprocessing, light: RealLight | None = None
+    ) -> None:
+        self.simulator, self.grid, self.light = simulator, grid, light
 
     def make(self, size: int, rng: np.random.Generator) -> SurveyInput:
         """A batch."""
-        return SurveyInput.of(self.simulator.draw(size, rng), self.grid)
+        if self.light is None:
+            return SurveyInput.of(self.simulator.draw(size, rng), self.grid)
+        count = round(self.light.real.share * size)
+        drawn = (self.simulator.draw(size - count, rng), self.light.draw(count, rng))
+        return SurveyInput.joined([SurveyInput.of(one, self.grid) for one in drawn])
+
+
+def start_of(recipe: SurveyRecipe) -> Path:
+    """The checkpoint that a recipe starts from."""
+    return ROOT / recipe.training.start / CHECKPOINT
 
 
 def family_logits(logits: Tensor) -> Tensor:
@@ -146,9 +120,29 @@ def subclass_loss(logits: Tensor, subclass: Tensor, family: Tensor, smoothing: f
 
 
 class SurveyRun(Run):
-    """A training run of a survey network."""
+    """A training run of a survey network; a new one may go on from the weights of another."""
 
     recipe: SurveyRecipe  # type: ignore[assignment]
+
+    def __init__(self, recipe: SurveyRecipe, folder: Path, device: torch.device) -> None:
+        super().__init__(recipe, folder, device, build=build_survey)  # type: ignore[arg-type]
+        if recipe.training.start and not self.checkpoint.is_file():
+            self._start_from(start_of(recipe))
+
+    def _start_from(self, path: Path) -> None:
+        if not path.is_file():
+            raise SystemExit(
+                f"{path} is not there: train first what this recipe starts from "
+                f"(start = {self.recipe.training.start!r})"
+            )
+        weights = torch.load(path, weights_only=True, map_location=self.device)["average"]
+        try:
+            self.model.load_state_dict(weights)
+            self.average.load_state_dict(weights)
+        except RuntimeError:
+            raise SystemExit(
+                f"{path} holds a network of another shape than the recipe's [network]"
+            ) from None
 
     def losses(self, batch: SurveyInput) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
         """The total loss of a batch, and its parts."""
@@ -217,11 +211,81 @@ def scores(run: SurveyRun, batches: list[SurveyInput]) -> dict[str, float]:
     return made
 
 
+def real_truth(spectra: Sequence[SdssSpectrum], grid: Preprocessing) -> SurveyInput:
+    """Real spectra as they are, prepared; their subclasses are not looked at."""
+    seen = [prepare(one.wavelength, one.flux, one.ivar, grid).input for one in spectra]
+    return SurveyInput(
+        np.stack(seen),
+        np.full(len(spectra), -1),
+        np.array([list(FAMILIES).index(one.family) for one in spectra]),
+        np.array([one.redshift for one in spectra]),
+        np.array([one.snr for one in spectra]),
+    )
+
+
+def real_scores(run: SurveyRun, truth: SurveyInput) -> dict[str, float]:
+    """Scores of the averaged network on real spectra; few as they are, likelihoods tell more."""
+    run.average.eval()
+    with torch.no_grad():
+        answer = named(run.average, run.average(torch.from_numpy(truth.input)))
+    log_p = F.log_softmax(family_logits(answer["class_logits"]), dim=1).numpy()
+    rows = np.arange(len(truth.family))
+    made = {
+        "real_family": float((log_p.argmax(axis=1) == truth.family).mean()),
+        "real_nll": float(-log_p[rows, truth.family].mean()),
+    }
+    losses = []
+    for name in DISTANT:
+        key = f"{name.lower()}_redshift_logits"
+        mine = truth.family == list(FAMILIES).index(name)
+        if key in answer and mine.any():
+            bins = run.recipe.redshift_bins
+            p = F.softmax(answer[key].float(), dim=1).numpy()[mine]
+            value = np.log1p(truth.redshift[mine])
+            near = np.abs(bins.centres - value[:, None]) < _NEAR
+            losses.append(-np.log(np.maximum((p * near).sum(axis=1), 1e-9)))
+    if losses:
+        made["real_z_nll"] = float(np.concatenate(losses).mean())
+    return made
+
+
+def claim_half(recipe: SurveyRecipe, folder: Path, half: int | None) -> None:
+    """Claim a run's folder, and note there which half of the real spectra it is not shown.
+
+    Raises
+    ------
+    SystemExit
+        If the folder holds a run of another recipe or another half, or the recipe shows none.
+    """
+    if half is not None and recipe.real.share == 0:
+        raise SystemExit("this recipe shows no real spectra: there is no half to leave out")
+    claim(folder, recipe.text)
+    if (folder / CHECKPOINT).is_file() and left_out_half(folder) != half:
+        raise SystemExit(f"{folder} holds a run with other options; give another --output")
+    if half is not None:
+        (folder / OPTIONS).write_text(json.dumps({"left_out_half": half}))
+
+
+def left_out_half(folder: Path) -> int | None:
+    """Which half of the real spectra a run was not shown; None if it was shown all of them."""
+    path = folder / OPTIONS
+    if not path.is_file():
+        return None
+    half: int | None = json.loads(path.read_text()).get("left_out_half")
+    return half
+
+
 @app.command()
 def main(
     config: Annotated[Path, typer.Argument(help="e.g. training/configs/gasnet2.toml")],
     output: Annotated[Path | None, typer.Option(help="Run folder (default runs/NAME).")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads of PyTorch.")] = 2,
+    without_half: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=1, help="Do not show this half of the real spectra, to measure on it."
+        ),
+    ] = None,
     stop_after: Annotated[
         float | None, typer.Option(help="Stop (resumably) after this many minutes.")
     ] = None,
@@ -231,21 +295,31 @@ def main(
     Example: python -m training.train_survey training/configs/gasnet2.toml
     """
     recipe = read_survey_recipe(config)
-    folder = output or ROOT / "runs" / recipe.name
-    claim(folder, recipe.text)
+    suffix = "" if without_half is None else f"-without-{without_half}"
+    folder = output or ROOT / "runs" / f"{config.stem}{suffix}"
+    claim_half(recipe, folder, without_half)
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(stderr=True)
     libraries = read_libraries()
-    donors = Donors(part_of(read_sdss(shared_data()), "train"))
+    spectra = read_sdss(shared_data())
+    donor_spectra = part_of(spectra, "train")
+    donors = Donors(donor_spectra)
+    light = None
+    if recipe.real.share > 0:
+        shown = donor_spectra if without_half is None else half_of(donor_spectra, 1 - without_half)
+        light = RealLight(shown, recipe.conditions, recipe.real)
     makers = {
         part: SurveyMaker(
-            SurveySimulator(libraries, donors, part, recipe.conditions), recipe.preprocessing
+            SurveySimulator(libraries, donors, part, recipe.conditions),
+            recipe.preprocessing,
+            light if part == "train" else None,
         )
         for part in ("train", "validation")
     }
+    held_out = real_truth(part_of(spectra, "validation"), recipe.preprocessing)
     settings = recipe.training
-    run = SurveyRun(recipe, folder, device, build=build_survey)  # type: ignore[arg-type]
+    run = SurveyRun(recipe, folder, device)
     size = settings.batch_size
     validation = [
         makers["validation"].make(size, step_rng(settings.seed, VALIDATION, i))
@@ -269,7 +343,7 @@ def main(
             last = run.step == settings.steps
             due = stop_after is not None and time.monotonic() - session > 60 * stop_after
             if run.step % settings.validate_every == 0 or last:
-                row |= scores(run, validation)
+                row |= scores(run, validation) | real_scores(run, held_out)
                 shown = ", ".join(f"{k} {row[k]:.4f}" for k in LOG_FIELDS[6:] if k in row)
                 console.print(f"step {run.step}: {shown}")
             if run.step % 50 == 0 or last or due:

@@ -19,7 +19,9 @@ from training.architectures.eigen import UNet
 from training.archive.sdss import part_of, read_sdss
 from training.paths import ROOT, shared_data
 from training.run import claim
-from training.simulate.survey import WAVELENGTH, Donors, SurveyBatch, SurveySimulator
+from training.simulate.axis import WAVELENGTH
+from training.simulate.donors import Donors
+from training.simulate.survey import SurveyBatch, SurveySimulator
 from training.stream import TRAIN, VALIDATION, step_rng
 from training.train import write_log
 from training.train_eigen import CHECKPOINT, read_eigen_recipe, read_libraries

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer import zwarn
+from specinfer.line_fluxes import Denoised
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.zfind import Found
 from specinfer.zgrid import Gridded
@@ -98,6 +99,11 @@ class SurveyAnswer:
     def curves(self) -> Mapping[str, Curve]:
         """chi2(z) of every family everywhere; scanned now, where the answer took windows."""
         return self.found.curves if self.scan_everywhere is None else self.scan_everywhere()
+
+    @property
+    def denoised(self) -> Denoised:
+        """The best fit, in the unit of the spectrum."""
+        return Denoised(10.0**self.data.centres, self.found.fits[0].model * self.data.scale)
 
     @property
     def delta_chi2(self) -> float | None:

@@ -13,7 +13,8 @@ from training.architectures.eigen import EigenConfig, EigenNet, UNet, shifted
 from training.archive.rest import RestLibrary
 from training.nmf import factors
 from training.paths import ROOT
-from training.simulate.survey import COUNT, FIRST, SurveyConditions, SurveySimulator, shift_rows
+from training.simulate.axis import COUNT, FIRST
+from training.simulate.survey import SurveyConditions, SurveySimulator, shift_rows
 from training.train_eigen import Problem, best_coefficients, inputs_of, losses, read_eigen_recipe
 from training.train_unet import misfit, pair_of
 

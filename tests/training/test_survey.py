@@ -19,14 +19,9 @@ from training.archive.subclasses import (
     SUBCLASSES,
     star_subclass,
 )
-from training.simulate.survey import (
-    COUNT,
-    WAVELENGTH,
-    Donors,
-    SurveyConditions,
-    SurveySimulator,
-    shift_rows,
-)
+from training.simulate.axis import COUNT, WAVELENGTH
+from training.simulate.donors import Donors
+from training.simulate.survey import SurveyConditions, SurveySimulator, shift_rows
 
 # A line that a galaxy, a quasar and a star have, each its own.
 LINES = {"GALAXY": 5008.24, "QSO": 2798.75, "STAR": 5176.6}

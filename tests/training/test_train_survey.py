@@ -11,7 +11,6 @@ import torch
 from test_survey import tiny_donors, tiny_rest
 
 from specinfer.preprocess import Preprocessing
-from training.architectures import build_survey
 from training.architectures.fuse import fuse
 from training.architectures.survey import (
     PublishedSurveyConfig,
@@ -20,15 +19,13 @@ from training.architectures.survey import (
     SurveyNet,
 )
 from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
-from training.config import OptimConfig
 from training.paths import ROOT
 from training.simulate.survey import SurveyConditions, SurveySimulator
+from training.survey_recipe import SurveyOptim, SurveyRecipe, read_survey_recipe
 from training.train_survey import (
     SurveyMaker,
-    SurveyRecipe,
     SurveyRun,
     family_logits,
-    read_survey_recipe,
     scores,
     subclass_loss,
 )
@@ -84,15 +81,15 @@ def test_training_learns_and_resumes(tmp_path: Path) -> None:
     maker = SurveyMaker(SurveySimulator(libraries, tiny_donors(), "train", conditions), GRID)
     recipe = SurveyRecipe(
         "tiny", "0.0.1", GRID, conditions, TINY,
-        OptimConfig(steps=6, batch_size=24, warmup_steps=1, bfloat16=False, learning_rate=5e-3),
+        SurveyOptim(steps=6, batch_size=24, warmup_steps=1, bfloat16=False, learning_rate=5e-3),
     )  # fmt: skip
     device = torch.device("cpu")
-    run = SurveyRun(recipe, tmp_path, device, build=build_survey)  # type: ignore[arg-type]
+    run = SurveyRun(recipe, tmp_path, device)
     batch = maker.make(24, np.random.default_rng(0))
     seen = [run.update(batch)["loss"] for _ in range(6)]
     assert seen[-1] < seen[0]
     run.save()
-    again = SurveyRun(recipe, tmp_path, device, build=build_survey)  # type: ignore[arg-type]
+    again = SurveyRun(recipe, tmp_path, device)
     assert again.step == 6
     made = scores(again, [batch])
     assert 0.0 <= made["subclass"] <= 1.0

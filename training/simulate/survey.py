@@ -6,27 +6,28 @@ of SDSS). Noise has the shape of that of real spectra, the donors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.preprocess import masked_median
-from specinfer.zgrid import LN_STEP, STEP
+from specinfer.zgrid import LN_STEP
 from training.archive.rest import RestLibrary
-from training.archive.sdss import SdssSpectrum
-from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
+from training.archive.subclasses import FAMILIES, GALAXY, NO_SIGNAL, QSO, SUBCLASSES
+from training.simulate.axis import COUNT, FIRST, WAVELENGTH
+from training.simulate.donors import Donors
+from training.simulate.variety import (
+    add_hosts,
+    extinction,
+    mixed_ripple,
+    tilts,
+    vary_lines,
+    windows,
+)
 
 FloatArray = NDArray[np.float32]
 
-# The observed axis: BOSS's and DESI's ranges together.
-FIRST = int(np.ceil(np.log10(3560.0) / STEP))
-COUNT = int(np.floor(np.log10(10380.0) / STEP)) - FIRST + 1
-LOGLAM = (FIRST + np.arange(COUNT)) * STEP
-WAVELENGTH = 10.0**LOGLAM
-# What an instrument sees of it, Angstrom: SDSS-I/II, BOSS, DESI, 4MOST.
-WINDOWS = ((3800.0, 9200.0), (3600.0, 10330.0), (3600.0, 9824.0), (3700.0, 9500.0))
 REDSHIFTS = {"GALAXY": (0.0, 1.7), "QSO": (0.02, 5.0), "STAR": (-0.004, 0.004)}
 # Radial velocities of stars, over c: 130 km/s.
 VELOCITY_SPREAD = 130.0 / 299792.458
@@ -38,10 +39,13 @@ _TELLURIC = (
     (8120.0, 8350.0),
     (8950.0, 9800.0),
 )
-# Noise, over its median, of pixels that no donor has.
-_UNSEEN_NOISE = 3.0
 # Rows whose own ln(1+z) is this close stand in for a redshift: what they show was seen.
 _NEAR = 0.06
+# Quasars nearer than this have hosts that can be seen; those are of these subclasses.
+_HOSTED = 1.0
+_HOSTS = tuple(GALAXY.index(name) for name in ("passive", "STARFORMING"))
+# These differ by whether a broad line was detected, which depends on its strength.
+_WIDTH_LABELS = tuple(SUBCLASSES.index(f"QSO {name}") for name in QSO[:2])
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,20 @@ class SurveyConditions:
         Width of that window in ln(wavelength).
     ripple : float
         Largest standard deviation of the flux-calibration ripple.
+    wild_ripple, wild_ripple_share : float
+        The same for a share of the spectra.
     reddening : float
         Mean visual extinction, magnitudes.
+    tilt : float
+        Standard deviation of the index of a power law in wavelength that all light is
+        multiplied by.
+    line_spread, line_share : float
+        Standard deviation of ln of the factor of the equivalent widths of emission lines, and
+        the share of quasars that have other ones than their row; whether those are broad is
+        not known.
+    host, host_share : float
+        Largest share of a galaxy in the light of a quasar at a redshift below 1, and the share
+        of those that have one.
     sky : float
         Standard deviation of the sky-line residuals, in sigma of the noise there.
     telluric : float
@@ -85,7 +101,14 @@ class SurveyConditions:
     cut_share: float = 0.15
     cut_range: tuple[float, float] = (0.35, 0.8)
     ripple: float = 0.04
+    wild_ripple: float = 0.04
+    wild_ripple_share: float = 0.0
     reddening: float = 0.15
+    tilt: float = 0.0
+    line_spread: float = 0.0
+    line_share: float = 0.0
+    host: float = 0.0
+    host_share: float = 0.0
     sky: float = 0.5
     telluric: float = 0.04
     spikes: float = 0.5
@@ -120,44 +143,6 @@ class SurveyBatch:
     snr: NDArray[np.float64]
     shape: FloatArray
     object: NDArray[np.str_]
-
-
-class Donors:
-    """Shapes of the noise of real spectra on the observed axis.
-
-    Parameters
-    ----------
-    spectra : sequence of SdssSpectrum
-
-    Attributes
-    ----------
-    sigma, filled, sky : ndarray, shape (n, COUNT)
-        Noise over its median (0 where unknown), the same with that of the others in gaps, and
-        how much of it is sky lines.
-    star_snr : ndarray
-        Signal-to-noise ratios of the stars among them whose redshift is sure.
-    """
-
-    def __init__(self, spectra: Sequence[SdssSpectrum]) -> None:
-        sure = [one for one in spectra if one.family == "STAR" and one.zwarning == 0]
-        self.star_snr = np.array([one.snr for one in sure])
-        sigma = np.zeros((len(spectra), COUNT), dtype=np.float32)
-        for row, one in enumerate(spectra):
-            pixel = np.rint(np.log10(one.wavelength) / STEP).astype(np.intp) - FIRST
-            good = (one.ivar > 0) & (pixel >= 0) & (pixel < COUNT)
-            sigma[row, pixel[good]] = 1.0 / np.sqrt(one.ivar[good])
-            sigma[row] /= np.median(sigma[row, pixel[good]])
-        self.sigma = sigma
-        # Beyond the ends of a donor, and in its gaps, that of the others.
-        typical = masked_median(sigma.T, sigma.T > 0)
-        typical = np.where(typical > 0, typical, _UNSEEN_NOISE).astype(np.float32)
-        self.filled = np.where(sigma > 0, sigma, typical)
-        # Peaks that stand out of their neighbourhood are sky lines.
-        smooth = np.array([_running_median(one, 75) for one in self.filled])
-        self.sky = np.clip(self.filled / smooth - 1.2, 0.0, 5.0).astype(np.float32)
-
-    def __len__(self) -> int:
-        return len(self.sigma)
 
 
 class SurveySimulator:
@@ -250,8 +235,12 @@ class SurveySimulator:
                 rng.normal(0.0, 0.1, int(use.sum()))
             )
             flux[mine], valid[mine] = shift_rows(library, rows, z[mine])
-        flux *= _extinction(rng.exponential(c.reddening, size))
-        flux *= _ripple(c.ripple, size, rng)
+            if name == "QSO":
+                self._vary_quasars(flux, subclass, z, mine, rng)
+        flux *= extinction(rng.exponential(c.reddening, size))
+        if c.tilt > 0:
+            flux *= tilts(c.tilt, size, rng)
+        flux *= mixed_ripple(c.ripple, c.wild_ripple, c.wild_ripple_share, size, rng)
         return self._observe(flux, valid, subclass, kind, z, snr, name_of, rng)
 
     def draw_noise(self, size: int, rng: np.random.Generator) -> SurveyBatch:
@@ -312,7 +301,7 @@ class SurveySimulator:
             pixel = rng.integers(0, COUNT - 1, hits[row])
             flux[row, pixel] += sigma[row, pixel] * rng.uniform(6.0, 40.0, hits[row])
         good = valid & ((self.donors.sigma[donor] > 0) | (rng.random((size, 1)) < 0.5))
-        good &= self._windows(size, rng)
+        good &= windows(size, c.cut_share, c.cut_range, rng)
         stated = np.exp(rng.normal(0.0, c.error_scale, (size, 1))).astype(np.float32)
         with np.errstate(divide="ignore"):
             ivar = np.where(good, 1.0 / (sigma * stated) ** 2, 0.0).astype(np.float32)
@@ -320,15 +309,28 @@ class SurveySimulator:
             np.where(good, flux, 0.0).astype(np.float32), ivar, subclass, kind, z, snr, shape, names
         )
 
-    def _windows(self, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        window = np.array(WINDOWS)[rng.integers(0, len(WINDOWS), size)]
-        low, high = np.log(window[:, 0]), np.log(window[:, 1])
-        cut = rng.random(size) < self.conditions.cut_share
-        width = rng.uniform(*self.conditions.cut_range, size)
-        start = low + rng.random(size) * np.maximum(high - low - width, 0.0)
-        low, high = np.where(cut, start, low), np.where(cut, np.minimum(start + width, high), high)
-        axis = np.log(WAVELENGTH)
-        return (axis >= low[:, None]) & (axis <= high[:, None])
+    def _vary_quasars(
+        self,
+        flux: FloatArray,
+        subclass: NDArray[np.int64],
+        z: NDArray[np.float64],
+        mine: NDArray[np.intp],
+        rng: np.random.Generator,
+    ) -> None:
+        """Other strengths of lines, and light of hosts, in place for the quasars of a batch."""
+        c = self.conditions
+        if c.line_share > 0:
+            other = mine[rng.random(mine.size) < c.line_share]
+            flux[other] = vary_lines(flux[other], c.line_spread, rng)
+            label = subclass[other]
+            subclass[other] = np.where(np.isin(label, _WIDTH_LABELS), -1, label)
+        if c.host_share > 0:
+            hosted = mine[(rng.random(mine.size) < c.host_share) & (z[mine] < _HOSTED)]
+            galaxies, pool = self.libraries["GALAXY"], self.rows["GALAXY"]
+            pool = pool[np.isin(galaxies.subclass[pool], _HOSTS)]
+            rows = rng.choice(pool, hosted.size)
+            light, _ = shift_rows(galaxies, rows, z[hosted])
+            flux[hosted] = add_hosts(flux[hosted], light, rng.uniform(0.0, c.host, hosted.size))
 
     def _subclasses(
         self, size: int, rng: np.random.Generator, family: str | None
@@ -422,24 +424,3 @@ def shift_rows(
     flux -= (t + 1) * t * (t - 2) / 2 * flat[base + 1]
     flux += (t + 1) * t * (t - 1) / 6 * flat[base + 2]
     return flux, valid
-
-
-def _extinction(a_v: NDArray[np.float64]) -> FloatArray:
-    law = (WAVELENGTH / 5500.0) ** -1.3
-    return (10.0 ** (-0.4 * a_v[:, None] * law)).astype(np.float32)
-
-
-def _ripple(largest: float, size: int, rng: np.random.Generator) -> FloatArray:
-    """A smooth multiplicative error: four cosines in ln(lambda) with random phases."""
-    x = np.log(WAVELENGTH / 3000.0).astype(np.float32)
-    period = np.exp(rng.uniform(np.log(0.2), np.log(1.5), (size, 4, 1))).astype(np.float32)
-    phase = rng.uniform(0.0, 2 * np.pi, (size, 4, 1)).astype(np.float32)
-    amplitude = rng.uniform(0.0, largest, (size, 1, 1)) * rng.normal(size=(size, 4, 1))
-    waves = np.cos(np.float32(2 * np.pi) * x / period + phase)
-    return 1.0 + (amplitude.astype(np.float32) * waves).sum(axis=1) / np.float32(np.sqrt(2.0))
-
-
-def _running_median(values: FloatArray, width: int) -> FloatArray:
-    half = width // 2
-    padded = np.pad(values, half, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=1)
