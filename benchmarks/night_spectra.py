@@ -28,6 +28,8 @@ SHARES = {
     "uncalibrated": 0.02,
     "contsep": 0.10,  # the second extraction of an exposure
 }
+# Header and half of the flux: what is cut before cannot be read.
+_HALF_OF_THE_FLUX = 2880 + 214 * 4
 BAD = ("truncated", "empty")
 STATES = {"standard": "STD", "moving": "MOVING", "uncalibrated": "UNCALIBRATED"}
 
@@ -110,7 +112,7 @@ class Maker:
             stem = old.stem.replace("robot", "contsep" if number % 2 else f"contsep{number}")
         made, text = self._spectrum(obj, night, when, kind)
         if kind == "truncated":
-            made, text = made[: self._random.randrange(100, len(made) // 2)], b""
+            made, text = made[: self._random.randrange(100, _HALF_OF_THE_FLUX)], b""
         return Item(kind, night, stem, obj, made, text)
 
     def _spectrum(self, obj: str, night: str, when: str, kind: str) -> tuple[bytes, bytes]:

@@ -22,6 +22,7 @@ import contextlib
 import json
 import random
 import re
+import signal
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -337,6 +338,9 @@ def main() -> None:
         for spectrum in arguments.spectra:
             portal.add_spectrum(*spectrum.split(":", 1))
         print(f"url = {portal.url}\ntoken = {portal.token}", flush=True)
+        # In the background of a script, too, where the shell has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
         stored = ("annotations", "classifications", "comments")

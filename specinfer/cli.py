@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import textwrap
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__, cli_night, cli_watch
+from specinfer import __version__, cli_config, cli_night, cli_serve, cli_skyportal, cli_watch
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -108,12 +109,13 @@ def classify(
         ),
     ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Name of a model (see `specinfer models`), or its folder; auto takes survey for "
-            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others."
+            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     redshift: Annotated[
         float | None,
         typer.Option(
@@ -172,6 +174,13 @@ def classify(
             "a spectrum into DIR.",
         ),
     ] = None,
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines",
+            help="Measure the main lines at the redshift (models survey, gasnet3, specpt).",
+        ),
+    ] = False,
     annotate: Annotated[
         bool,
         typer.Option(
@@ -196,15 +205,10 @@ def classify(
             "targets, QUALITY 3 and 4, which --annotate and --sidecar skip.",
         ),
     ] = False,
-    lines: Annotated[
-        bool,
-        typer.Option(
-            "--lines",
-            help="Measure the main lines at the redshift (models survey, gasnet3, specpt).",
-        ),
-    ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
     ] = None,
@@ -215,6 +219,15 @@ def classify(
     join: Annotated[
         bool, typer.Option("--join", help="All files are channels of one object: join them.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Model, device, threads and what is skipped, unless said here "
+            "(docs/configuration.md).",
+            show_default="specinfer.toml",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Spectra classified at a time.")
     ] = 64,
@@ -228,28 +241,30 @@ def classify(
     def work() -> int:
         from specinfer.cli_classify import Job, run
         from specinfer.cli_report import warnings_to_lines
+        from specinfer.config import load_config
         from specinfer.readers import ReadOptions
 
         warnings_to_lines(quiet=quiet, debug=debug)
+        settings = load_config(config)
         job = Job(
             paths=tuple(paths or ()),
             files_from=files_from,
             join=join,
-            model=model,
+            model=settings.model if model is None else model,
             redshift=redshift,
             reading=ReadOptions(format=format, noise=noise, unit=unit, air=air, sky=sky),
             json=json,
             output=output,
             embedding=embedding,
             plot=plot,
+            lines=lines,
             annotate=annotate,
             sidecar=sidecar,
             overwrite=overwrite,
-            skip=not no_skip,
-            lines=lines,
+            skip=None if no_skip else settings.skip.rules(),
             top=top,
-            device=device,
-            threads=threads,
+            device=settings.device if device is None else device,
+            threads=settings.threads if threads is None else threads,
             batch_size=batch_size,
             quiet=quiet,
             debug=debug,
@@ -304,7 +319,12 @@ def doctor(
 
 cli_watch.register(app)
 cli_night.register(app)
+cli_skyportal.register(app)
+cli_config.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+cli_serve.register(app)

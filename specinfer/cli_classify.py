@@ -30,6 +30,7 @@ from specinfer.wavelengths import UNIT_CHOICES
 
 if TYPE_CHECKING:
     from specinfer.cli_keep import Keeper
+    from specinfer.gates import SkipRules
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 # A batch that is not full goes through after this long: slow readers hold nothing back.
@@ -51,11 +52,11 @@ class Job:
     output: str | None
     embedding: str | None
     plot: str | None
+    lines: bool
     annotate: bool
     sidecar: bool
     overwrite: bool
-    skip: bool
-    lines: bool
+    skip: SkipRules | None
     top: int
     device: str
     threads: int | None
@@ -249,11 +250,6 @@ class _Run:
                 if answer.ok:
                     self._plot(answer)
 
-    def _keep(self, answer: Classification) -> None:
-        error = None if self.keeper is None else self.keeper.write(answer)
-        if error is not None:
-            self._fail(answer, {"code": error.code, "message": error.message})
-
     def _measured(self, answer: Classification) -> Classification:
         """With its lines; once it is said if a model gives nothing to measure them with."""
         made = answer.with_lines()
@@ -263,6 +259,11 @@ class _Run:
                 "lines with; use --model survey or specpt"
             )
         return made
+
+    def _keep(self, answer: Classification) -> None:
+        error = None if self.keeper is None else self.keeper.write(answer)
+        if error is not None:
+            self._fail(answer, {"code": error.code, "message": error.message})
 
     def _plot(self, answer: Classification) -> None:
         from specinfer import plot
@@ -324,7 +325,7 @@ def _check(job: Job) -> None:
     if kept and (job.join or "-" in job.paths):
         what = "--join" if job.join else "standard input"
         raise UsageError("bad_option", f"{kept[0]} needs files of one spectrum, not {what}")
-    if not kept and (job.overwrite or not job.skip):
+    if not kept and (job.overwrite or job.skip is None):
         name = "--overwrite" if job.overwrite else "--no-skip"
         raise UsageError("bad_option", f"{name} goes with --annotate or --sidecar")
     if job.redshift is not None and not -1.0 < job.redshift < 100.0:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from specinfer.classifier import Classifier
 from specinfer.errors import ReadError, SpecinferError
 from specinfer.examine import Examined, examine
-from specinfer.gates import SkipRules
 from specinfer.handling import Handling
 from specinfer.pipeline import record
 from specinfer.replacing import sweep
@@ -40,7 +39,7 @@ class Keeper:
             annotate=job.annotate,
             sidecar=job.sidecar,
             overwrite=job.overwrite,
-            skip=SkipRules() if job.skip else None,
+            skip=job.skip,
             redshift=job.redshift,
         )
         self._examined: dict[str, Examined] = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field
+from dataclasses import MISSING, Field, asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from specinfer.config_kinds import (
     FLAG,
@@ -23,6 +23,9 @@ from specinfer.config_kinds import (
     whole,
 )
 
+if TYPE_CHECKING:
+    from specinfer.gates import SkipRules
+
 
 @dataclass(frozen=True)
 class SkipConfig:
@@ -31,7 +34,9 @@ class SkipConfig:
     standards: bool = field(
         default=True, metadata=option(FLAG, "leave out standard stars, by IMGTYPE and name")
     )
-    galaxies: bool = field(default=True, metadata=option(FLAG, "leave out galaxies"))
+    galaxies: bool = field(
+        default=True, metadata=option(FLAG, "leave out catalogued galaxies and stars, by name")
+    )
     uncalibrated: bool = field(
         default=True, metadata=option(FLAG, "leave out spectra without flux calibration")
     )
@@ -39,6 +44,12 @@ class SkipConfig:
         default=True, metadata=option(FLAG, "leave out targets that move (RA_RATE, DEC_RATE)")
     )
     quality: bool = field(default=True, metadata=option(FLAG, "leave out QUALITY 3 and 4"))
+
+    def rules(self) -> SkipRules:
+        """As the gates of the pipeline take them."""
+        from specinfer.gates import SkipRules
+
+        return SkipRules(**asdict(self))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Delivered:
     problem : str or None
         Why the round ended early: another process delivers, the portal is down, the
         token is refused.
+    token_refused : bool
+        Whether it was the token: somebody must do something.
     """
 
     posted: int = 0
@@ -57,6 +59,7 @@ class Delivered:
     retried: int = 0
     shown: int = 0
     problem: str | None = None
+    token_refused: bool = False
 
     @property
     def done(self) -> int:
@@ -234,6 +237,7 @@ class Outbox:
         counts: Counter[str] = Counter()
         without_answer = 0
         problem = None
+        refused = False
         for number in self._table.due(self._after_crash, limit):
             if stop():
                 break
@@ -244,7 +248,7 @@ class Outbox:
                 result, message = self._attempt(client, row)
             except TokenRefused as refusal:
                 self._table.put_off(row, row.attempts, self._back_off(1), refusal.message)
-                problem = refusal.message
+                problem, refused = refusal.message, True
                 break
             counts[result] += 1
             without_answer = without_answer + 1 if result == "retried" else 0
@@ -254,7 +258,7 @@ class Outbox:
         self._bad_rounds = 0 if problem is None else self._bad_rounds + 1
         pause = 0.0 if problem is None else self._back_off(self._bad_rounds)
         self._paused_until = time.monotonic() + pause
-        return Delivered(**counts, problem=problem)
+        return Delivered(**counts, problem=problem, token_refused=refused)
 
     def _attempt(self, client: Sender, row: Row) -> tuple[str, str]:
         """Try one post: a field of `Delivered`, and what was said."""

@@ -18,6 +18,7 @@ FloatArray = NDArray[np.float64]
 MODE_HALF_WIDTH = 0.03
 # A mode with this share of p(z) is the answer; below it the alternatives count, too.
 CLEAR_MODE = 0.8
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class Modes(NamedTuple):
@@ -105,9 +106,8 @@ def modes(
     # Windows that reach beyond the ends find nothing there.
     rest = np.zeros((p.size // grid.size, grid.size + 2 * reach))
     rest[:, reach:-reach] = p.reshape(-1, grid.size)
-    places = np.zeros(grid.size + 2 * reach)
-    places[reach:-reach] = grid
     row, window = np.arange(len(rest))[:, None], np.arange(2 * reach + 1)
+    distance = (window - reach).astype(np.float64)
     centres, masses = [], []
     for _ in range(count):
         heavy = _window_sums(rest, reach).argmax(axis=-1)
@@ -115,10 +115,11 @@ def modes(
             inside = heavy[:, None] + window
             part = rest[row, inside]
             mass = part.sum(axis=-1)
-            centre = (part * places[inside]).sum(axis=-1) / np.where(mass > 0, mass, 1.0)
-            centre = np.where(mass > 0, centre, grid[heavy])
-            nearest = np.rint((centre - grid[0]) / step).astype(np.intp)
-            heavy = np.minimum(np.maximum(nearest, 0), grid.size - 1)
+            # From the middle of the window, in bins; an empty window is its own centre.
+            lean = (part @ distance) / np.maximum(mass, _TINY)
+            centre = grid[heavy] + step * lean
+            moved = heavy + np.rint(lean).astype(np.intp)
+            heavy = np.minimum(np.maximum(moved, 0), grid.size - 1)
         rest[row, inside] = 0.0
         centres.append(centre)
         masses.append(mass)
@@ -150,14 +151,16 @@ def quantiles(p: FloatArray, grid: FloatArray, levels: Sequence[float]) -> Float
     ndarray, shape (..., Q)
     """
     step, wanted = float(grid[1] - grid[0]), np.asarray(levels, dtype=np.float64)
-    below = np.zeros((*p.shape[:-1], grid.size + 1))
-    np.cumsum(p, axis=-1, out=below[..., 1:])
-    index = (below[..., None, 1:] < wanted[:, None]).sum(axis=-1)
+    rows = p.reshape(-1, grid.size)
+    below = np.zeros((len(rows), grid.size + 1))
+    rows.cumsum(axis=-1, out=below[:, 1:])
+    index = (below[:, None, 1:] < wanted[:, None]).sum(axis=-1)
     index = np.minimum(index, grid.size - 1)
-    low = np.take_along_axis(below, index, axis=-1)
-    inside = np.take_along_axis(p, index, axis=-1)
-    part = np.clip((wanted - low) / np.where(inside > 0, inside, 1.0), 0.0, 1.0)
-    return np.asarray(grid[index] + (part - 0.5) * step)
+    row = np.arange(len(rows))[:, None]
+    inside = rows[row, index]
+    part = (wanted - below[row, index]) / np.where(inside > 0, inside, 1.0)
+    part = np.minimum(np.maximum(part, 0.0), 1.0)
+    return np.asarray(grid[index] + (part - 0.5) * step).reshape(*p.shape[:-1], wanted.size)
 
 
 class Interval(NamedTuple):

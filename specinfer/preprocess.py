@@ -256,23 +256,20 @@ _NEIGHBOURS = (
     (slice(None), slice(None)),
     (slice(None, -1), slice(1, None)),
 )
-# Rows of a product that BLAS makes without threads.
-_ROWS = 8
 # Longer rows have their medians one by one, which takes no sorting.
 _LONG = 256
 
 
 @lru_cache(maxsize=8)
 def _kernel(n_coarse: int, step: float, width: float) -> FloatArray:
-    """Gaussian weights K between coarse pixels, K d and K d^2, one below the other.
+    """Gaussian weights K of coarse pixels, K d and K d^2, by distance: (3, 2 n_coarse - 1).
 
-    d are their distances in ln(wavelength).
+    The distances d in ln(wavelength) fall.
     """
-    x = np.arange(n_coarse) * step * _COARSE
-    distance = x[None, :] - x[:, None]
+    distance = np.arange(n_coarse - 1, -n_coarse, -1) * step * _COARSE
     kernel = np.exp(-0.5 * (distance / width) ** 2)
     first = kernel * distance
-    return np.concatenate([kernel, first, first * distance])
+    return np.stack([kernel, first, first * distance])
 
 
 def _block_sums(flux: FloatArray, valid: BoolArray) -> FloatArray:
@@ -314,9 +311,8 @@ class _Line:
 
     def __init__(self, counts: FloatArray, config: Preprocessing) -> None:
         self.n_pixels = config.n_pixels
-        # Rows of the matrices are the points where the line is evaluated.
         self.kernel = _kernel(counts.shape[-1], config.step, config.continuum_width)
-        s0, self.s1, s2 = np.split(_times(counts, self.kernel.T), 3, axis=-1)
+        s0, self.s1, s2 = _weighted_sums(counts, self.kernel)
         # A little ridge turns the line into a mean where only one block is in reach.
         self.s2 = s2 + 1e-3 * config.continuum_width**2 * s0
         determinant = s0 * self.s2 - self.s1**2
@@ -325,22 +321,24 @@ class _Line:
 
     def through(self, sums: FloatArray) -> FloatArray:
         """The line through sums over the valid pixels of the coarse ones, (..., n_pixels)."""
-        n_coarse = sums.shape[-1]
-        made = _times(sums, self.kernel[: 2 * n_coarse].T)
-        t0, t1 = made[..., :n_coarse], made[..., n_coarse:]
+        t0, t1 = _weighted_sums(sums, self.kernel[:2])
         coarse = np.where(self.usable, (self.s2 * t0 - self.s1 * t1) / self.determinant, 0.0)
         return _interpolate_blocks(coarse, self.n_pixels)
 
 
-def _times(rows: FloatArray, matrix: FloatArray) -> FloatArray:
-    """Matrix product, a few rows at a time.
+def _weighted_sums(rows: FloatArray, kernels: FloatArray) -> FloatArray:
+    """Sums of rows around each of their pixels, weighted by distance: (n_kernels, ..., n).
 
-    BLAS starts threads for larger products, and they wait for each other, and for those of
-    onnxruntime, far longer than these take.
+    One row at a time: so it does not depend on what else is in a batch, and starts no threads
+    of BLAS, which wait for each other, and for those of onnxruntime, longer than this takes.
     """
     flat = rows.reshape(-1, rows.shape[-1])
-    parts = [flat[start : start + _ROWS] @ matrix for start in range(0, max(len(flat), 1), _ROWS)]
-    return np.concatenate(parts).reshape((*rows.shape[:-1], matrix.shape[1]))
+    made = np.empty((len(kernels), *flat.shape))
+    for place, kernel in enumerate(kernels):
+        for row, values in enumerate(flat):
+            # Correlation goes by rising place in the kernel, falling place in the row.
+            made[place, row] = np.correlate(kernel, values, "valid")[::-1]
+    return made.reshape(len(kernels), *rows.shape)
 
 
 def _interpolate_blocks(coarse: FloatArray, n_pixels: int) -> FloatArray:

@@ -30,8 +30,9 @@ from specinfer.skyportal_outcome import (
     Sender,
     TokenRefused,
 )
-from specinfer.skyportal_posts import Post, stem_of
+from specinfer.skyportal_posts import Post
 from specinfer.skyportal_token import Token, read_token
+from specinfer.twins import stem_of
 
 if TYPE_CHECKING:
     import httpx

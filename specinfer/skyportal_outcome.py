@@ -68,6 +68,9 @@ class Sender(Protocol):
     def send(self, post: Post) -> Outcome:
         """Make one attempt."""
 
+    def close(self) -> None:
+        """Close what is open."""
+
 
 class DryRun:
     """Says what would be sent; asks and sends nothing.
@@ -94,3 +97,6 @@ class DryRun:
         }[post.kind]
         self._say(f"{post.obj}: {place} {post.body_json()}")
         return Outcome("shown", "dry run")
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -12,11 +12,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal
 
 from specinfer.config_tables import DecisionConfig, SkyPortalConfig
 from specinfer.errors import UsageError
+from specinfer.twins import stem_of
 
 Kind = Literal["annotation", "classification", "comment", "redshift"]
 
@@ -46,7 +47,6 @@ NUMBERS = (
 # States of a sidecar whose answer is worth showing; of LOWQ only noise would be shown.
 _SHOWN_STATES = ("OK", "ABSTAIN")
 _SCHEMA = "specinfer.sidecar/"
-_ENDINGS = (".gz", ".fits", ".fit", ".txt", ".ascii", ".dat", ".csv")
 # The pipeline adds the extracted part of the field to the name: "ZTF20abwdwoa [A]".
 _PART = re.compile(r"\s*\[[^\]]*\]\s*$")
 _OBJECT_IN_NAME = re.compile(r"ifu\d{8}_\d\d_\d\d_\d\d_(.+)$")
@@ -146,16 +146,15 @@ def _made(
     result = document["result"]
     if document["state"] not in _SHOWN_STATES or not result or result["status"] != "ok":
         return Posts(str(document["sha256"]), str(document["model"]), ())
-    stem = stem_of(path.name)
+    stem = stem_of(path)
     obj = object_of(result, stem)
     if obj is None:
         return Posts(document["sha256"], document["model"], ())
     posts: list[Post] = []
     withheld: list[tuple[Post, str]] = []
 
-    def add(kind: Kind, body: Mapping[str, Any], shown: Path | None = None) -> Post:
+    def add(kind: Kind, body: Mapping[str, Any], shown: Path | None = None) -> None:
         posts.append(Post(kind, obj, (stem,), body, None if shown is None else str(shown)))
-        return posts[-1]
 
     groups = {"group_ids": list(config.group_ids)} if config.group_ids else {}
     if config.annotations:
@@ -176,22 +175,13 @@ def _made(
                 "label": False,
                 **groups,
             }
-            post = add("classification", body)
+            add("classification", body)
             if reason is not None:
                 withheld.append((posts.pop(), reason))
-                assert post is withheld[-1][0]
         if config.redshift and reason is None and is_measured(result):
             found = {"redshift": result["redshift"], "redshift_error": result["redshift_err"]}
             add("redshift", {name: x for name, x in found.items() if x is not None})
     return Posts(document["sha256"], document["model"], tuple(posts), tuple(withheld))
-
-
-def stem_of(name: str) -> str:
-    """A file's name without folder and ending, as spectrum and upload share it."""
-    stem = PurePath(name).name
-    for ending in _ENDINGS:
-        stem = stem.removesuffix(ending)
-    return stem
 
 
 def object_of(result: Mapping[str, Any], stem: str) -> str | None:
@@ -253,7 +243,9 @@ def comment_text(document: Mapping[str, Any]) -> str:
     """One line for people beside the picture."""
     result = document["result"]
     model = str(document["model"]).replace("@", " ")
-    parts = [f"{_label(result)} (P = {result['probability']:.2f})"]
+    # Some models measure a redshift only.
+    sure = f" (P = {result['probability']:.2f})" if _is_number(result["probability"]) else ""
+    parts = [] if result["class"] is None else [f"{_label(result)}{sure}"]
     if _is_number(result["redshift"]):
         parts.append(f"z = {result['redshift']:.4f}{_error(result['redshift_err'], '.4f')}")
     if _is_number(result["phase"]):

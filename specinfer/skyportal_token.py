@@ -8,6 +8,8 @@ from pathlib import Path
 
 from specinfer.errors import UsageError
 
+__all__ = ["ENVIRONMENT", "Token", "read_token", "read_token_file"]
+
 ENVIRONMENT = "SPECINFER_SKYPORTAL_TOKEN"
 
 # A token is one line; nobody's key ring is read into memory by a mistyped path.
@@ -86,7 +88,26 @@ def read_token(token_file: Path | None) -> Token:
             f"there is no token for the portal; set {ENVIRONMENT}, or token_file under "
             "[skyportal] to a file with mode 600",
         )
-    return Token(_content(token_file), str(token_file))
+    return read_token_file(token_file)
+
+
+def read_token_file(path: Path) -> Token:
+    """The token in a file that only its owner can read.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Token
+
+    Raises
+    ------
+    UsageError
+        As `read_token`.
+    """
+    return Token(_content(path), str(path))
 
 
 def _content(path: Path) -> str:

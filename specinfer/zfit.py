@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ FloatArray = NDArray[np.float64]
 # Nodes of the interpolation between template pixels: lines are two pixels wide, a cubic
 # would smooth them.
 _NODES = np.arange(-2, 4)
+_DEGREE = np.arange(_NODES.size)
 _TO_POLYNOMIAL = np.linalg.inv(np.vander(_NODES.astype(np.float64), increasing=True))
 ITERATIONS = 4
 # Steps below this many pixels change nothing that can be measured.
@@ -86,23 +89,23 @@ def fit(
     """
     family = scanner.family
     width = data.binning * LN_STEP
-    start = float(np.log1p(redshift)) / width
-    ends = np.log1p([family.redshift_min, family.redshift_max]) / width
+    start = math.log1p(redshift) / width
+    ends = math.log1p(family.redshift_min) / width, math.log1p(family.redshift_max) / width
     low, high = max(start - _REACH, ends[0]), min(start + _REACH, ends[1])
     if among is None or not among.any():
         among = np.ones(len(family.spectra), dtype=bool)
     solver = _Solver(scanner, data, resolution, among, start)
     best = solver.at(start)
     for _ in range(iterations - 1):
-        step = float(np.clip(solver.step(best), -1.0, 1.0))
-        moved = float(np.clip(best.position + step, low, high))
+        step = min(max(solver.step(best), -1.0), 1.0)
+        moved = min(max(best.position + step, low), high)
         if abs(moved - best.position) < _CONVERGED:
             break
         made = solver.at(moved)
         if made.chi2 > best.chi2:
             break
         best = made
-    found = float(np.expm1(best.position * width))
+    found = math.expm1(best.position * width)
     coefficients = np.zeros(among.size)
     coefficients[among] = best.weights[solver.k]
     model, continuum = solver.model(best)
@@ -110,13 +113,36 @@ def fit(
         family.name,
         found,
         float((1.0 + found) * width * solver.sigma(best)),
-        bool(np.abs(best.position - ends).min() < 1.0),
+        min(abs(best.position - end) for end in ends) < 1.0,
         best.chi2,
         int(np.count_nonzero(data.weight)),
         coefficients,
         model,
         continuum,
     )
+
+
+def rough(
+    scanner: Scanner, data: Gridded, redshift: float, resolution: float | None = None
+) -> tuple[float, NDArray[np.bool_]]:
+    """chi2 at a redshift, as that of `fit` with one iteration, and no more than that.
+
+    Parameters
+    ----------
+    scanner, data, redshift, resolution
+        As for `fit`.
+
+    Returns
+    -------
+    chi2 : float
+    among : ndarray of bool, shape (K,)
+        The eigen-spectra that take part.
+    """
+    every = np.ones(len(scanner.family.spectra), dtype=bool)
+    position = math.log1p(redshift) / (data.binning * LN_STEP)
+    solver = _Solver(scanner, data, resolution, every, position)
+    made = solver.at(position)
+    return made.chi2, made.weights[solver.k] > 0
 
 
 class _Solution(NamedTuple):
@@ -155,7 +181,10 @@ class _Solver:
         self.penalty = scanner.penalty[every][:, every]
         self.free = np.ones(len(self.penalty), dtype=bool)
         self.free[self.k] = False
+        self.floor = np.where(self.free, -np.inf, 0.0)
         self.fixed = self.basis * self.root
+        self.fixed_normal = self.fixed @ self.fixed.T
+        self.fixed_right = self.fixed @ self.target
         self.active: NDArray[np.bool_] | None = None
         self._cut(scanner, resolution, among, start)
         self._sloped: tuple[_Solution, float, float] | None = None
@@ -175,9 +204,9 @@ class _Solver:
         typical = scanner.typical(self.data.binning, resolution)
         # Where the first data pixel lies on the spectra, at position 0.
         self.place = self.data.first + self.data.offset - first
-        self.begin = int(np.floor(self.place - start - _REACH)) + int(_NODES[0])
+        self.begin = math.floor(self.place - start - _REACH) + int(_NODES[0])
         self.length = spectra.shape[1]
-        stop = int(np.floor(self.place - start + _REACH)) + self.data.flux.size + int(_NODES[-1])
+        stop = math.floor(self.place - start + _REACH) + self.data.flux.size + int(_NODES[-1])
         low, high = max(self.begin, 0), min(stop, self.length)
         rows, width = self.k.stop - self.k.start + 1, stop - self.begin
         # Some more, for the nodes of the last pixel of all.
@@ -191,13 +220,19 @@ class _Solver:
     def at(self, position: float) -> _Solution:
         """All linear unknowns at a position within `_REACH` of the start."""
         moved = self._moved(self.flat, position, slopes=False)
-        n_j = self.k.start
-        weighted = np.empty((self.m.stop, self.root.size))
-        weighted[:n_j] = self.fixed
-        np.multiply(moved[:-1], self.root, out=weighted[self.k])
-        np.multiply(self.times, moved[-1] * self.root, out=weighted[self.m])
-        normal, right = weighted @ weighted.T + self.penalty, weighted @ self.target
-        weights = _bounded(normal, right, self.free, self.active)
+        n_j, n = self.k.start, self.m.stop
+        rows = np.empty((n + 1, self.root.size))
+        rows[:n_j], rows[n] = self.fixed, self.target
+        np.multiply(moved[:-1], self.root, out=rows[self.k])
+        np.multiply(self.times, moved[-1] * self.root, out=rows[self.m])
+        weighted = rows[:n]
+        # What does not move is not multiplied anew; all others with all in one product.
+        made = weighted[n_j:] @ rows.T
+        normal, right = self.penalty.copy(), np.concatenate([self.fixed_right, made[:, n]])
+        normal[:n_j, :n_j] += self.fixed_normal
+        normal[:n_j, n_j:] += made[:, :n_j].T
+        normal[n_j:] += made[:, :n]
+        weights = _bounded(normal * (1.0 + 1e-10 * _eye(n)), right, self.floor, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
         chi2 = float(residual @ residual)
@@ -228,11 +263,11 @@ class _Solver:
         rows[1] = self.near[-1]
         rise = self._moved(pair, at.position, slopes=True)
         slope = (rise[0] + (at.weights[self.m] @ self.times) * rise[1]) * self.root
-        use = np.flatnonzero(at.active)
-        small = at.normal[use[:, None], use] + 1e-9 * np.eye(use.size)
+        use = at.active.nonzero()[0]
+        small = at.normal[use[:, None], use] + 1e-9 * _eye(use.size)
         cross = (at.weighted @ slope)[use]
         curvature = max(float(slope @ slope - cross @ np.linalg.solve(small, cross)), 1e-12)
-        self._sloped = (at, float(slope @ at.residual) / curvature, 1.0 / np.sqrt(curvature))
+        self._sloped = (at, float(slope @ at.residual) / curvature, 1.0 / math.sqrt(curvature))
         return self._sloped[1:]
 
     def _moved(self, flat: FloatArray, position: float, *, slopes: bool) -> FloatArray:
@@ -241,7 +276,7 @@ class _Solver:
         Lagrange interpolation; 0 where the spectra end.
         """
         place = self.place - position
-        whole, count = int(np.floor(place)), self.data.flux.size
+        whole, count = math.floor(place), self.data.flux.size
         # One pass over all rows: what runs from one into the next is cut away.
         made = np.correlate(flat, _lagrange(place - whole, slopes=slopes), "valid")
         skip = whole + int(_NODES[0]) - self.begin
@@ -253,44 +288,50 @@ class _Solver:
         return moved
 
 
+@lru_cache(maxsize=64)
+def _eye(count: int) -> FloatArray:
+    return np.eye(count)
+
+
 def _lagrange(x: float, *, slopes: bool) -> FloatArray:
     """Weights of the nodes for the value at x, or for minus the derivative there."""
-    degree = np.arange(_NODES.size)
     if not slopes:
-        return np.asarray(x**degree @ _TO_POLYNOMIAL)
-    powers = np.concatenate([[0.0], degree[1:] * x ** (degree[1:] - 1.0)])
+        return np.asarray(x**_DEGREE @ _TO_POLYNOMIAL)
+    powers = np.zeros(_NODES.size)
+    powers[1:] = _DEGREE[1:] * x ** _DEGREE[:-1]
     return np.asarray(-(powers @ _TO_POLYNOMIAL))
 
 
 def _bounded(
     normal: FloatArray,
     right: FloatArray,
-    free: NDArray[np.bool_],
+    floor: FloatArray,
     guess: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
-    """Least squares in which the unknowns that are not free stay at or above zero.
+    """Least squares in which unknowns stay at or above a floor, 0 or minus infinity.
 
     The active-set method of Lawson & Hanson (1974, Solving Least Squares Problems, ch. 23),
     on the normal equations; all unknowns that are negative leave the set at once.
     `guess` are the unknowns that are probably not zero.
     """
-    full = normal.copy()
-    full.flat[:: len(full) + 1] *= 1.0 + 1e-10
     active = np.ones(len(right), dtype=bool) if guess is None else guess.copy()
     small = 1e-8 * float(np.abs(right).max())
     for round_ in range(4 * len(right)):
-        rows = np.flatnonzero(active)
+        rows = active.nonzero()[0]
         solution = np.zeros_like(right)
-        solution[rows] = np.linalg.solve(full[rows[:, None], rows], right[rows])
-        negative = active & ~free & (solution < 0)
+        solution[rows] = np.linalg.solve(normal[rows[:, None], rows], right[rows])
+        # Those that are not active are 0.
+        negative = solution < floor
         if negative.any():
             # One at a time where all at once goes round in circles.
             if round_ > len(right):
                 negative = np.arange(len(right)) == np.where(negative, solution, 0.0).argmin()
             active &= ~negative
             continue
-        gradient = np.where(active, 0.0, right - full @ solution)
+        if rows.size == len(right):
+            break
+        gradient = np.where(active, 0.0, right - normal @ solution)
         if not (gradient > small).any():
             break
         active[gradient.argmax()] = True
-    return np.asarray(np.maximum(solution, np.where(free, -np.inf, 0.0)))
+    return np.asarray(np.maximum(solution, floor))

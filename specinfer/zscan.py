@@ -13,6 +13,7 @@ redrock (Ross et al. 2020, and github.com/desihub/redrock) solves at every redsh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -245,7 +246,7 @@ class Scanner:
         low, high = family.redshift_min, family.redshift_max
         if redshifts is not None:
             low, high = max(low, redshifts[0]), min(high, redshifts[1])
-        return int(np.floor(np.log1p(low) / width)), int(np.ceil(np.log1p(high) / width))
+        return math.floor(math.log1p(low) / width), math.ceil(math.log1p(high) / width)
 
     def _make_templates(self, binning: int, resolution: float | None) -> tuple[int, FloatArray]:
         family = self.family
@@ -303,13 +304,16 @@ def _rounded(resolution: float | None) -> float | None:
     """Nearly the same resolutions, as those of a survey's fibres, share their tables."""
     if resolution is None:
         return None
-    return float(np.exp(np.round(np.log(resolution) / _SAME_RESOLUTION) * _SAME_RESOLUTION))
+    return math.exp(round(math.log(resolution) / _SAME_RESOLUTION) * _SAME_RESOLUTION)
 
 
 @lru_cache(maxsize=32)
 def _polynomials(count: int, additive: int, multiplicative: int) -> tuple[FloatArray, FloatArray]:
     x = np.linspace(-1.0, 1.0, count)
-    basis: FloatArray = np.polynomial.legendre.legvander(x, additive - 1).T.astype(np.float64)
+    basis = np.ones((additive, count))
+    # Legendre's, by Bonnet's recursion.
+    for n in range(1, additive):
+        basis[n] = x if n == 1 else ((2 * n - 1) * x * basis[n - 1] - (n - 1) * basis[n - 2]) / n
     return basis, x ** np.arange(1, multiplicative + 1)[:, None]
 
 

@@ -7,10 +7,10 @@ eigen-spectra once a shift, and to multiply. The equations are the same.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
@@ -103,8 +103,9 @@ def equations(rows: Rows, products: Products, low: int, high: int) -> tuple[Floa
     # polynomial x polynomial, x data: over the pixels that the eigen-spectra reach
     length = products.single.shape[1]
     offset = products.first - rows.first
-    reach = np.clip(offset + np.arange(low, high + 1)[:, None] + [0, length], 0, size)
-    j, i = np.triu_indices(n_j)
+    reach = offset + np.arange(low, high + 1)[:, None] + np.array([0, length])
+    reach = np.minimum(np.maximum(reach, 0), size)
+    j, i = _pairs(n_j)
     sums = _sums(np.concatenate([left[i] * rows.basis[j], left[:n_j] * rows.flux]), reach)
     normal[:, i, j] = sums[:, : i.size]
     right[:, :n_j] = sums[:, i.size :]
@@ -125,7 +126,7 @@ def equations(rows: Rows, products: Products, low: int, high: int) -> tuple[Floa
         else:
             right[:, k] = made
         if row == 0:
-            j, i = np.triu_indices(n_k)
+            j, i = _pairs(n_k)
             normal[:, n_j + i, n_j + j] = under @ products.pairs[:, start:stop].T
     # tilt x polynomial, x data, x eigen-spectrum, x tilt
     if n_m:
@@ -134,7 +135,7 @@ def equations(rows: Rows, products: Products, low: int, high: int) -> tuple[Floa
         made = typical @ (left[None] * rows.times[:, None]).reshape(-1, size).T
         made = made.reshape(count, n_m, n_j + 1)
         normal[:, m, :n_j], right[:, m] = made[..., :n_j], made[..., n_j]
-        j, i = np.triu_indices(n_m)
+        j, i = _pairs(n_m)
         tilts = typical**2 @ (rows.weight * rows.times[i] * rows.times[j]).T
         normal[:, n_j + n_k + i, n_j + n_k + j] = tilts
     for row, factor in enumerate(rows.times):
@@ -143,6 +144,12 @@ def equations(rows: Rows, products: Products, low: int, high: int) -> tuple[Floa
     diagonal = np.arange(n_j, n)
     normal[:, diagonal, diagonal] += 1.0
     return normal, right
+
+
+@lru_cache(maxsize=64)
+def _pairs(count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the upper triangle."""
+    return np.triu_indices(count)
 
 
 def _moved(values: FloatArray, place: int, count: int, length: int) -> FloatArray:
@@ -154,9 +161,9 @@ def _moved(values: FloatArray, place: int, count: int, length: int) -> FloatArra
     low, high = max(0, place), min(values.size, place + padded.size)
     if high > low:
         padded[low - place : high - place] = values[low:high]
-    stride = padded.itemsize
+    rows = np.ndarray((count, length), np.float64, padded, strides=2 * padded.strides)
     # A copy: BLAS knows no rows that overlap.
-    return as_strided(padded, (count, length), (stride, stride)).copy()
+    return rows.copy()
 
 
 def _sums(values: FloatArray, reach: NDArray[np.intp]) -> FloatArray:

@@ -9,6 +9,7 @@ import pytest
 
 from specinfer.config import Config, ConfigError, find_config, load_config, parse_config
 from specinfer.config_tables import TABLES
+from specinfer.gates import SkipRules
 
 SOURCE = Path("/etc/specinfer/specinfer.toml")
 
@@ -151,8 +152,14 @@ def test_this_machine_may_be_reached_without_encryption(url: str) -> None:
     assert config.skyportal.url == url
 
 
+def test_skip_rules_are_those_of_the_gates() -> None:
+    assert Config().skip.rules() == SkipRules()
+    skip = parse_config("[skip]\ngalaxies = false\nquality = false", SOURCE).skip
+    assert skip.rules() == SkipRules(galaxies=False, quality=False)
+
+
 def test_all_problems_are_told_in_the_order_of_the_file() -> None:
-    found = problems("[watch]\njobs = 0\nplot = 1\n[serve]\nport = 70000\n[skip]\nstars = true")
+    found = problems("[watch]\njobs = 0\nplot = 1\n[serve]\nport = 70000\n[skip]\ncomets = true")
     assert [one.split(":")[0] for one in found] == ["line 2", "line 3", "line 5", "line 7"]
     with pytest.raises(ConfigError, match=r"line 2: .* \(3 more: specinfer config check\)"):
         parse_config("[watch]\njobs = 0\nplot = 1\n[serve]\nport = 70000\n[skip]\nx = 1", SOURCE)

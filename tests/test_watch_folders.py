@@ -11,6 +11,8 @@ import pytest
 from specinfer.watch.folders import Nights, spectra
 from specinfer.watch.settle import Settling
 
+BLOCK = b" " * 2880
+
 
 def touch(path: Path, content: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +146,7 @@ def test_a_directory_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_file_is_complete_when_it_has_not_changed(tmp_path: Path) -> None:
-    path = touch(tmp_path / "spec_a.fits")
+    path = touch(tmp_path / "spec_a.fits", BLOCK)
     settling = Settling(1.0)
 
     def complete(now: float) -> bool:
@@ -153,13 +155,32 @@ def test_a_file_is_complete_when_it_has_not_changed(tmp_path: Path) -> None:
     assert not complete(0.0)
     assert settling.next_settled() == 1.0
     assert not complete(0.9)
-    touch(path, b"longer")
+    touch(path, BLOCK * 2)
     assert not complete(1.0)
     assert settling.next_settled() == 2.0
     assert not complete(1.9)
     assert complete(2.0)
     assert settling.next_settled() is None
     assert complete(3.0)
+
+
+@pytest.mark.parametrize("content", [b"", BLOCK[:-1], BLOCK + b"x"])
+def test_a_size_that_no_fits_file_has_is_waited_for(tmp_path: Path, content: bytes) -> None:
+    touch(tmp_path / "spec_a.fits", content)
+    settling = Settling(1.0)
+    found = spectra(tmp_path, tmp_path, "spec_*")
+    assert settling.settled(found, 0.0) == []
+    assert settling.settled(found, 9.9) == []
+    assert settling.next_settled() == 10.0
+    assert settling.settled(found, 10.0) == found
+
+
+def test_text_of_any_size_may_be_complete(tmp_path: Path) -> None:
+    touch(tmp_path / "spec_a.txt")
+    settling = Settling(1.0)
+    found = spectra(tmp_path, tmp_path, "spec_*")
+    assert settling.settled(found, 0.0) == []
+    assert settling.settled(found, 1.0) == found
 
 
 def test_an_old_time_does_not_make_a_file_complete(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_files_are_answered_as_they_appear(tmp_path: Path) -> None:
 def test_a_slow_writer_is_waited_for(tmp_path: Path) -> None:
     answers, log = Answers(), Events()
     path = tmp_path / NAME.format(how="robot", number=0)
-    with running(quick(tmp_path, settle=0.3), answers, log):
+    with running(quick(tmp_path, settle=0.03), answers, log):
         with path.open("w") as file:
             for part in ("SN", "Ia", " ", "0.0", "31"):
                 file.write(part)

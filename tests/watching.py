@@ -89,7 +89,7 @@ class Answers:
 def quick(directory: Path, **more: Any) -> WatchOptions:
     """Options with which nothing takes long."""
     usual: dict[str, Any] = {
-        "interval": 0.02, "settle": 0.04, "retry_first": 0.02, "heartbeat": 0.1, "attempts": 3,
+        "interval": 0.02, "settle": 0.008, "retry_first": 0.02, "heartbeat": 0.1, "attempts": 3,
     }  # fmt: skip
     return WatchOptions(directory, **(usual | more))
 
@@ -110,6 +110,7 @@ def running(
     thread = threading.Thread(target=run)
     thread.start()
     try:
+        until(lambda: log.of("started") or not thread.is_alive())
         yield service
     finally:
         service.stop()

@@ -12,8 +12,7 @@ from specinfer import pdf
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard
-from specinfer.networks.gasnet2_answer import MODE_WIDTH
-from specinfer.networks.gasnet2_answer import SubclassAnswer as SubclassAnswer
+from specinfer.networks.gasnet2_answer import MODE_WIDTH, SubclassAnswer
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, Intervals
 from specinfer.preprocess import Prepared, Preprocessing, prepare
@@ -93,6 +92,11 @@ class GasNet2:
         return answers
 
     @cached_property
+    def _columns(self) -> dict[str, list[int]]:
+        """Columns of the classes of each family."""
+        return {name: list(self.card.columns(name)) for name in self.card.families}
+
+    @cached_property
     def _still_pdfs(self) -> dict[str, FloatArray]:
         """p(z | family) of families that stand still, the same for every spectrum."""
         made = {}
@@ -132,7 +136,7 @@ class GasNet2:
             weight = np.ones(p_class.shape[1])
             for name, p in pdfs.items():
                 density = float(np.interp(np.log1p(redshift), self.ln1z, _of_row(p, row)))
-                weight[list(self.card.columns(name))] = max(density, 1e-6)
+                weight[self._columns[name]] = max(density, 1e-6)
             p_class[row] = p_class[row] * weight / (p_class[row] * weight).sum()
         return p_class, pdfs
 
@@ -146,8 +150,8 @@ class GasNet2:
         """What the outputs of a batch mean."""
         card = self.card
         p_class, pdfs = self.distributions(raw, known)
-        columns = {name: list(card.columns(name)) for name in card.families}
-        families = [{name: float(p[of].sum()) for name, of in columns.items()} for p in p_class]
+        sums = {name: p_class[:, of].sum(axis=1).tolist() for name, of in self._columns.items()}
+        families = [dict(zip(sums, row, strict=True)) for row in zip(*sums.values(), strict=True)]
         ranked = [sorted(one, key=one.__getitem__, reverse=True) for one in families]
         redshifts = self._redshifts([names[0] for names in ranked], pdfs, known)
         modes = self._modes(ranked, families, pdfs, known)

@@ -186,7 +186,7 @@ class SurveyCombination:
             answer = self.scan.answer(spectrum, data, chosen, redshift)
         order = [place, *(i for i in range(len(p)) if i != place)]
         reliability = float(p[place])
-        mask = zwarn.zwarning(answer.found, data, self.limits, spectrum.resolution)
+        mask = zwarn.zwarning(answer.found, data, self.limits, spectrum.resolution, answer.evidence)
         if redshift is not None:
             mask &= ~zwarn.OF_A_SEARCH
         if proposal.class_name == NO_SIGNAL and redshift is None:

@@ -61,6 +61,8 @@ class SurveyAnswer:
         Where the scan looked.
     parts : dict
         The full answers of the models behind it, by name, for the ``models`` block.
+    evidence : Evidence or None
+        What the warnings were made of.
     scan_everywhere : callable or None
         Makes the chi2(z) that was not needed for the answer.
     """
@@ -84,6 +86,7 @@ class SurveyAnswer:
     novelty: float | None = None
     searched: str = "everywhere"
     parts: Mapping[str, Any] = field(default_factory=dict)
+    evidence: zwarn.Evidence | None = None
     scan_everywhere: Callable[[], Mapping[str, Curve]] | None = field(default=None, repr=False)
 
     @property

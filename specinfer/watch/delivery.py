@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,10 +103,10 @@ class Delivery:
         counts = {} if self._outbox is None else self._outbox.counts()
         return {"posts": counts, "problem": self._problem}
 
-    def drain(self, seconds: float = _DRAIN) -> None:
-        """Wait until all is posted, not for ever."""
-        deadline = time.monotonic() + seconds
-        while self.waiting() and time.monotonic() < deadline:
+    def drain(self, stop: Callable[[], bool]) -> None:
+        """Wait until all is posted, not for ever, and not when asked to stop."""
+        deadline = time.monotonic() + _DRAIN
+        while self.waiting() and time.monotonic() < deadline and not stop():
             time.sleep(0.05)
 
     def stop(self) -> None:

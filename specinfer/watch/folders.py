@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NIGHT = re.compile(r"\d{8}")
+_FITS_BLOCK = 2880
 # A clock may be wrong by so much; a folder 20991231 is a typing error.
 _FUTURE = datetime.timedelta(days=2)
 # Seconds for which an older night is followed when a newer one has begun: the last
@@ -41,6 +42,13 @@ class Found:
     signature: str
     size: int
     modified: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether the size is one that a complete file can have: FITS comes in blocks."""
+        if self.path.suffix != ".fits":
+            return self.size > 0
+        return self.size > 0 and self.size % _FITS_BLOCK == 0
 
 
 class Nights:

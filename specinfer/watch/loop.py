@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # Notices come in swarms; looks come no faster than this.
 _LEAST_PAUSE = 0.02
+# Times what a look took: the least time until the next one.
+_REST = 4.0
 # A directory that cannot be read is looked at no more often.
 _PAUSE_IF_UNREACHABLE = 1.0
 # A file that never stops changing does not keep `--once` from ending.
@@ -84,6 +87,7 @@ class Service:
         self._next_look = 0.0
         self._unreachable = False
         self._stopping = False
+        self._asked = threading.Event()
         self._fatal: SpecinferError | None = None
         # With `once` a file is tried once.
         self._tried: set[str] = set()
@@ -91,6 +95,7 @@ class Service:
 
     def stop(self) -> None:
         """Finish what is in hand and end; may be called by a signal handler or a thread."""
+        self._asked.set()
         self._events.put(_Stop())
 
     def run(self) -> int:
@@ -121,7 +126,10 @@ class Service:
                 # this moment, the one before is not forgotten.
                 self._nights.follow(time.monotonic())
                 self._record.remember(self._nights)
-            self._vitals = Vitals(options, {} if self._prepare is None else self._prepare())
+            self._vitals = Vitals(options)
+            self._vitals.beat("starting", dict)
+            if self._prepare is not None:
+                self._vitals.facts = self._prepare()
             closing.callback(self._notices.stop)
             self._workers = Workers(
                 lambda found: self._answer(found.path), options.jobs, self._events.put
@@ -130,6 +138,8 @@ class Service:
             if self._delivery is not None:
                 self._delivery.start()
                 closing.callback(self._delivery.stop)
+            heartbeat.tell_systemd("READY=1")
+            self._vitals.beat("running", self._report)
             self._log.info(
                 "started",
                 f"watching {options.directory} for {options.pattern}",
@@ -137,7 +147,6 @@ class Service:
                 pattern=options.pattern,
                 pid=os.getpid(),
             )
-            heartbeat.tell_systemd("READY=1")
             self._loop()
             self._end()
             code = self._exit_code()
@@ -185,8 +194,10 @@ class Service:
         due = [found for found in there if found.file not in in_hand and self._is_due(found)]
         self._ready = sorted(self._settling.settled(due, began), key=self._record.rank)
         self._record.forget({found.file for found in there}, nights)
-        self._vitals.looked(nights, len(due), time.monotonic() - began)
-        self._next_look = time.monotonic() + options.interval
+        took = time.monotonic() - began
+        self._vitals.looked(nights, len(due), took)
+        # A slow disk with many files is left in peace most of the time.
+        self._next_look = time.monotonic() + max(options.interval, _REST * took)
 
     def _follow(self, folders: list[Path]) -> None:
         """What is to be done about folders when they are followed."""
@@ -333,7 +344,7 @@ class Service:
     def _end(self) -> None:
         """Say good-bye; with ``once``, try to post what waits."""
         if self.options.once and self._delivery is not None and not self._stopping:
-            self._delivery.drain()
+            self._delivery.drain(self._asked.is_set)
         counts = self._record.counts()
         self._log.info(
             "stopped",
@@ -353,7 +364,7 @@ class Service:
             self._log.error("growing", "files are still being written; run again when they are not")
         waiting = 0 if self._delivery is None else self._delivery.waiting()
         if waiting:
-            self._log.error("not_posted", f"{waiting} posts wait in the outbox; run again")
+            self._log.error("not_posted", f"posts that wait in the outbox: {waiting}; run again")
         return int(bool(growing or waiting or self._unreachable or self._vitals.failures))
 
 

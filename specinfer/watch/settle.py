@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from specinfer.watch.folders import Found
 
+# Times `settle`, for a file of a size that no complete file has: its writer only rests.
+_UNFINISHED = 10.0
+
 
 class Settling:
     """Files that are being written, and since when they look as they do.
@@ -15,7 +18,8 @@ class Settling:
     Parameters
     ----------
     settle : float
-        Seconds without a change.
+        Seconds without a change; ten times as many for a file that is empty or no whole
+        number of FITS blocks, for it will hardly stay so.
     """
 
     def __init__(self, settle: float) -> None:
@@ -41,10 +45,11 @@ class Settling:
             if signature != found.signature:
                 signature, began = found.signature, now
             since[found.file] = (signature, began)
-            if now - began >= self.settle:
+            end = began + self.settle * (1.0 if found.whole else _UNFINISHED)
+            if now >= end:
                 complete.append(found)
             else:
-                waits.append(began + self.settle)
+                waits.append(end)
         self._since, self._next = since, min(waits, default=None)
         return complete
 

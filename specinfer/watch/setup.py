@@ -16,7 +16,6 @@ from specinfer.watch.options import STATE_FOLDER, WatchOptions
 if TYPE_CHECKING:
     from specinfer.classifier import Classifier
     from specinfer.config import Config
-    from specinfer.gates import SkipRules
     from specinfer.watch.delivery import Delivery
     from specinfer.watch.log import Log
 
@@ -146,7 +145,7 @@ def run(wanted: Wanted) -> int:
     handling = Handling(
         annotate=config.watch.annotate,
         plot=config.watch.plot,
-        skip=skip_rules(config) if wanted.skip else None,
+        skip=config.skip.rules() if wanted.skip else None,
     )
     log = Log(config.watch.log_format, "warning" if wanted.quiet else "info")
     made: list[Classifier] = []
@@ -185,20 +184,6 @@ def show(wanted: Wanted, *, as_json: bool) -> int:
     else:
         print("\n".join(status.lines(found)))
     return 0 if status.is_well(found) else 1
-
-
-def skip_rules(config: Config) -> SkipRules:
-    """What is not classified, as the configuration says."""
-    from specinfer.gates import SkipRules
-
-    skip = config.skip
-    return SkipRules(
-        standards=skip.standards,
-        galaxies=skip.galaxies,
-        uncalibrated=skip.uncalibrated,
-        moving=skip.moving,
-        quality=skip.quality,
-    )
 
 
 class _Stopper:

@@ -15,6 +15,8 @@ from specinfer.watch.journal import ASIDE, FILE_NAME, PENDING, Entry, read_entri
 SCHEMA = "specinfer.watch-status/1"
 # So many heartbeats may be missed before the service counts as stuck.
 _MISSED = 4
+# Seconds that a model may take to load from a slow disk.
+_LOADING = 300.0
 # Problems that the table shows; --json has all.
 _SHOWN = 20
 
@@ -34,7 +36,7 @@ def look(directory: Path, state: Path, now: float | None = None) -> dict[str, An
     Returns
     -------
     dict
-        Plain JSON values; ``service`` is running, unreachable (its directory cannot be
+        Plain JSON values; ``service`` is starting, running, unreachable (its directory cannot be
         read), stopping, stuck (no heartbeat though it holds the lock), stopped, died (not
         stopped, yet gone) or never (there has been none).
 
@@ -66,7 +68,7 @@ def look(directory: Path, state: Path, now: float | None = None) -> dict[str, An
 
 def is_well(status: dict[str, Any]) -> bool:
     """Whether the service runs and reads its directory."""
-    return status["service"] in ("running", "stopping")
+    return status["service"] in ("starting", "running", "stopping")
 
 
 def lines(status: dict[str, Any]) -> list[str]:
@@ -104,6 +106,7 @@ def lines(status: dict[str, Any]) -> list[str]:
 
 
 _SENTENCES = {
+    "starting": "process {pid} on {host} is loading its model",
     "running": "watched by process {pid} on {host}, model {model}, last heartbeat {age} ago",
     "stopping": "process {pid} on {host} is finishing what it has in hand",
     "unreachable": "process {pid} on {host} cannot read the directory, and tries on",
@@ -134,16 +137,17 @@ def _span(seconds: float) -> str:
 
 def _service(beat: dict[str, Any] | None, held: bool | None, now: float) -> str:
     if beat is None:
-        # It holds the lock while it loads its model, before the first heartbeat.
-        return "running" if held else "never"
+        # It has just taken the lock.
+        return "starting" if held else "never"
     told = str(beat.get("status"))
-    late = now - float(beat.get("time", 0.0)) > _MISSED * float(beat.get("interval", 5.0))
+    patience = _LOADING if told == "starting" else _MISSED * float(beat.get("interval", 5.0))
+    late = now - float(beat.get("time", 0.0)) > patience
     if held is None:
         held = not late and told != "stopped"
     if not held:
         return "stopped" if told == "stopped" else "died"
     if told == "stopped":
-        return "running"  # just started again
+        return "starting"  # again
     return "stuck" if late else told
 
 

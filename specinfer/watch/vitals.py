@@ -25,13 +25,16 @@ class Vitals:
     Parameters
     ----------
     options : WatchOptions
+
+    Attributes
+    ----------
     facts : dict
         What every heartbeat says besides.
     """
 
-    def __init__(self, options: WatchOptions, facts: dict[str, Any]) -> None:
+    def __init__(self, options: WatchOptions) -> None:
         self._options = options
-        self._facts = facts
+        self.facts: dict[str, Any] = {}
         self.started = time.time()
         self.started_monotonic = time.monotonic()
         self.last_look = 0.0
@@ -68,7 +71,7 @@ class Vitals:
         Parameters
         ----------
         status : str
-            running, unreachable, stopping or stopped.
+            starting, running, unreachable, stopping or stopped.
         report : callable
             Gives what only the service knows.
         """
@@ -82,7 +85,7 @@ class Vitals:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "specinfer": __version__,
-            **self._facts,
+            **self.facts,
             "directory": str(self._options.directory.absolute()),
             "pattern": self._options.pattern,
             "nights": self._nights,
@@ -102,4 +105,5 @@ class Vitals:
         except OSError:
             # A full disk: who looks at the heartbeat sees that it is old.
             return
-        heartbeat.tell_systemd("WATCHDOG=1")
+        if status != "starting":
+            heartbeat.tell_systemd("WATCHDOG=1")
