@@ -256,8 +256,10 @@ def _is_text(file: Snapshot, before: list[Snapshot]) -> bool:
 
 
 def _rows(data: bytes) -> int:
+    """Rows of numbers; the last one only if its line has an end, as pysedm writes it."""
     _, start = comment_lines(data)
-    return sum(1 for line in data[start:].split(b"\n") if line.strip() and line[:1] != b"#")
+    lines = data[start:].split(b"\n")[:-1]
+    return sum(1 for line in lines if line.strip() and not line.startswith(b"#"))
 
 
 def _settled(found: list[dict[str, str]], block: Mapping[str, str], policy: Policy) -> bool:

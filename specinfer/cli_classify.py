@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from specinfer.classifier import Classifier
 from specinfer.cli_files import EmbeddingFile, guard_inputs
 from specinfer.cli_inputs import Target, expand, followed_files, listed_files
 from specinfer.cli_lines import LineTable
+from specinfer.cli_loading import Background
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
 from specinfer.engine import DEVICES
@@ -98,7 +98,7 @@ def run(job: Job) -> int:
     files = _files(job, classifier)
     sinks = _sinks(job, files)
     # The network loads while the first file is read.
-    loading = _Background(classifier)
+    loading = Background(classifier)
     work = _Run(job, classifier, loading, sinks, reporter)
     code = 1
     try:
@@ -119,28 +119,6 @@ def run(job: Job) -> int:
     return code
 
 
-class _Background:
-    """Loads the network in a thread; `wait` gives its failure to the caller."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self._error: BaseException | None = None
-        # Not a daemon: to leave while onnxruntime makes a session ends in an abort.
-        self._thread = threading.Thread(target=self._load)
-        self._thread.start()
-
-    def _load(self) -> None:
-        try:
-            self._classifier.warm_up()
-        except BaseException as error:
-            self._error = error
-
-    def wait(self) -> None:
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-
 class _Run:
     """State of one run: what waits for its batch, and whether anything failed."""
 
@@ -148,7 +126,7 @@ class _Run:
         self,
         job: Job,
         classifier: Classifier,
-        loading: _Background,
+        loading: Background,
         sinks: list[Sink],
         reporter: Reporter,
     ) -> None:

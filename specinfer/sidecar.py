@@ -21,7 +21,7 @@ from specinfer.twins import stem_of
 SIDECAR_SCHEMA = "specinfer.sidecar/1"
 PREFIX = "specinfer_"
 # Fields of a result that are tuples, which JSON does not have.
-_TUPLES = ("prediction_set", "prediction_set_by_class", "flags", "candidates")
+_TUPLES = ("prediction_set", "prediction_set_by_class", "flags", "candidates", "lines")
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:

@@ -275,7 +275,7 @@ def test_a_damaged_fits_file_is_left_alone(pair: tuple[Path, Path]) -> None:
         assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9, 0.999])
 def test_a_twin_that_is_still_being_written_is_left_alone(
     pair: tuple[Path, Path], share: float
 ) -> None:
