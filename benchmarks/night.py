@@ -181,7 +181,7 @@ def _write(folder: Path, item: Item, portal: Portal, written: Written) -> None:
             file.flush()
     if item.text:
         path.with_suffix(".txt").write_bytes(item.text)
-    if item.kind != "rewritten":
+    if item.kind not in ("rewritten", "redone"):
         written.closed[item.stem] = time.time()
         if item.good:
             portal.add_spectrum(item.obj, f"{item.stem}.txt")
