@@ -90,11 +90,13 @@ class Maker:
         items: list[Item] = []
         for number, kind in enumerate(kinds):
             night = NIGHTS[0] if number < count / 2 else NIGHTS[1]
-            redone = {one.stem for one in items if one.kind == "redone"}
+            # What was copied or extracted again stays as it is from then on.
+            closed = {one.same_as for one in items if one.kind == "copied"}
+            closed |= {one.stem for one in items if one.kind == "redone"}
             before = [
                 one
                 for one in items
-                if one.kind == "good" and one.night == night and one.stem not in redone
+                if one.kind == "good" and one.night == night and one.stem not in closed
             ]
             if kind in ("contsep", "copied", "rewritten", "redone") and not before:
                 kind = "good"
