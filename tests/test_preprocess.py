@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from specinfer.continuum import fit_continuum, masked_median
 from specinfer.preprocess import (
     N_CHANNELS,
     VERSION,
     Prepared,
     Preprocessing,
-    fit_continuum,
     log_edges,
-    masked_median,
     pixel_edges,
     prepare,
     resample,

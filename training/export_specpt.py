@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import shutil
 import tempfile
 from copy import deepcopy
 from dataclasses import asdict
@@ -31,6 +31,7 @@ from training.calibrate_survey import families_of
 from training.card import commit, publish, write_card
 from training.export import OPSET, to_onnx
 from training.export_eigen import CITATIONS, FLAGS, N_GOLDEN
+from training.learning_pictures import draw_curves, read_log
 from training.parity import LARGEST_DIFFERENCE, largest_difference, run_onnx, run_torch
 from training.paths import ROOT, shared_data
 from training.provenance import provenance
@@ -133,15 +134,18 @@ def largest_shift(
     return worst
 
 
-def keep_curves(run: Path, folder: Path) -> None:
+def keep_curves(run: Path, folder: Path, pretrain_steps: int) -> None:
     """The learning curves of a run beside the card: numbers and picture."""
+    log = run / "log.csv"
+    if not log.is_file():
+        return
     (folder / "pictures").mkdir(exist_ok=True)
-    for name, kept in (
-        ("log.csv", "learning-curves.csv"),
-        ("curves.png", "pictures/learning-curves.png"),
-    ):
-        if (run / name).is_file():
-            shutil.copyfile(run / name, folder / kept)
+    rows = read_log(log)
+    with (folder / "learning-curves.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw_curves(log, folder / "pictures" / "learning-curves.png", pretrain_steps)
 
 
 @app.command()
@@ -186,7 +190,7 @@ def main(
         np.savez_compressed(made / "golden.npz", spectrum=inputs, **expected)
         folder = output or ROOT / "exported_models" / recipe.name
         publish(made, folder)
-    keep_curves(run, folder)
+    keep_curves(run, folder, recipe.training.pretrain_steps)
     size = (folder / "model.onnx").stat().st_size / 1e6
     Console(stderr=True).print(
         f"{folder}: {count_parameters(network):,} parameters, {size:.1f} MB, largest difference "

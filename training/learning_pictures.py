@@ -21,6 +21,16 @@ _PANELS = {
 }  # fmt: skip
 
 
+def read_log(log: Path) -> list[dict[str, str]]:
+    """The rows of a log, one a step.
+
+    A run that was killed repeats the steps since its last checkpoint: what it wrote last counts.
+    """
+    with log.open(newline="") as handle:
+        by_step = {int(row["step"]): row for row in csv.DictReader(handle)}
+    return [by_step[step] for step in sorted(by_step)]
+
+
 def draw_curves(log: Path, picture: Path, pretrain_steps: int) -> None:
     """Draw the columns of a log against the step.
 
@@ -33,8 +43,7 @@ def draw_curves(log: Path, picture: Path, pretrain_steps: int) -> None:
     pretrain_steps : int
         Where the heads come in.
     """
-    with log.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = read_log(log)
     figure = new_figure(10.5, 3.3)
     for place, (title, columns) in enumerate(_PANELS.items(), start=1):
         axes = figure.add_subplot(1, len(_PANELS), place)

@@ -17,7 +17,7 @@ from training.architectures.fuse import fuse
 from training.architectures.specpt import PATCH, SpecPTConfig, SpecPTNet
 from training.architectures.specpt_published import PublishedSpecPTConfig, PublishedSpecPTNet
 from training.archive.subclasses import FAMILIES, SUBCLASSES
-from training.learning_pictures import draw_curves
+from training.learning_pictures import draw_curves, read_log
 from training.paths import ROOT
 from training.simulate.survey import SurveyConditions, SurveySimulator
 from training.specpt_data import SpecPTMaker
@@ -254,5 +254,10 @@ def test_learning_curves_are_drawn(tmp_path: Path) -> None:
     for step in (50, 100, 150):
         row = {"step": step, "seconds": step, "loss": 1.0, "reconstruction_loss": 10.0 / step}
         write_log(log, LOG_FIELDS, row | ({"nmad_galaxy": 0.001} if step > 100 else {}))
+    # Killed and started again: the steps since the checkpoint are there twice.
+    write_log(log, LOG_FIELDS, {"step": 100, "seconds": 100, "loss": 0.5})
+    rows = read_log(log)
+    assert [row["step"] for row in rows] == ["50", "100", "150"]
+    assert rows[1]["loss"] == "0.5"
     draw_curves(log, tmp_path / "curves.png", 100)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.preprocess import masked_median
+from specinfer.continuum import masked_median
 from specinfer.zgrid import STEP
 from training.archive.sdss import SdssSpectrum
 from training.simulate.axis import COUNT, FIRST
