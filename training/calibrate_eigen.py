@@ -28,6 +28,7 @@ from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.fits import fit_temperature, weighted_quantile
 from training.paths import shared_data
+from training.redshift_errors import FEWEST, error_floors
 from training.simulate.axis import COUNT, WAVELENGTH
 from training.simulate.donors import Donors
 from training.simulate.survey import REDSHIFTS, SurveyBatch, SurveyConditions, SurveySimulator
@@ -45,8 +46,6 @@ from training.train_eigen import (
 app = typer.Typer(add_completion=False)
 FloatArray = NDArray[np.float64]
 MULTIPLICATIVE = 1
-# Fewer redshifts do not tell how large errors are.
-_FEWEST = 10
 # A redshift further off is wrong, and does not tell how large an error is.
 WRONG = {"GALAXY": 0.003, "QSO": 0.01, "STAR": 0.001}
 # Spectra without a source that may pass without a warning, and outliers among answers without one.
@@ -139,38 +138,33 @@ def search_real(
 
 def error_scale(trials: Sequence[Trial], name: str) -> float:
     """By how much the curvature's errors are too small, on simulated spectra of a family."""
-    dz, raw = right_ones(trials, name)
-    return float(_robust(dz / raw)) if dz.size >= _FEWEST else 1.0
+    _, dz, raw = right_ones(trials, name)
+    return float(_robust(dz / raw)) if dz.size >= FEWEST else 1.0
 
 
-def error_floor(real: Sequence[Trial], name: str, scale: float) -> float:
+def real_floors(real: Sequence[Trial], name: str, scale: float) -> list[list[float]]:
     """What is to be added to the errors in quadrature, so that those of real spectra hold.
 
     Real quasars have lines at velocities of their own, real galaxies have gas that moves: no
-    curvature knows of that. With the floor the robust spread of dz over its error is 1.
+    curvature knows of that. See `training.redshift_errors`.
     """
-    dz, raw = right_ones(real, name)
-    if dz.size < _FEWEST or _robust(dz / (scale * raw)) <= 1.0:
-        return 0.0
-    low, high = 0.0, 0.01
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        if _robust(dz / np.hypot(scale * raw, middle)) > 1.0:
-            low = middle
-        else:
-            high = middle
-    return high
+    redshift, dz, raw = right_ones(real, name)
+    return error_floors(name, redshift, dz, raw, scale)
 
 
-def right_ones(trials: Sequence[Trial], name: str) -> tuple[FloatArray, FloatArray]:
-    """dz and the raw error over 1+z of a family's redshifts that are right."""
+def right_ones(trials: Sequence[Trial], name: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Redshift, dz and the raw error over 1+z of a family's redshifts that are right."""
     rows = [
-        (offset(one), one.found.fits[0].redshift_err / (1.0 + one.found.fits[0].redshift))
+        (
+            one.redshift,
+            offset(one),
+            one.found.fits[0].redshift_err / (1.0 + one.found.fits[0].redshift),
+        )
         for one in trials
         if one.family == name == one.found.fits[0].family and abs(offset(one)) < WRONG[name]
     ]
-    table = np.array(rows).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+    table = np.array(rows).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
 
 
 def _robust(values: FloatArray) -> float:
@@ -289,7 +283,7 @@ def calibration_block(
             "typical": [round(float(x), 6) for x in one.typical],
             "moments": [[float(f"{x:.5g}") for x in row] for row in one.moments],
             "error_scale": round(scale, 3),
-            "error_floor": float(f"{error_floor(real, one.name, scale):.3g}"),
+            "error_floor": real_floors(real, one.name, scale),
         }
     return {
         "families": blocks,
