@@ -28,7 +28,7 @@ from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.fits import fit_temperature, weighted_quantile
 from training.paths import shared_data
-from training.redshift_errors import FEWEST, error_floors
+from training.redshift_errors import FEWEST, error_floors, expected_floor
 from training.simulate.axis import COUNT, WAVELENGTH
 from training.simulate.donors import Donors
 from training.simulate.survey import REDSHIFTS, SurveyBatch, SurveyConditions, SurveySimulator
@@ -52,6 +52,7 @@ WRONG = {"GALAXY": 0.003, "QSO": 0.01, "STAR": 0.001}
 NOISE_RATE, OUTLIER_RATE = 0.004, 0.008
 OUTLIER = 0.01
 COVERAGE = 0.9
+CALIBRATION_FILE = "calibration.json"
 # The scan's pixels, in fine ones: the fit after it works on fine pixels. Smaller ones find no
 # other redshift (validation), and cost twice as much.
 BINNING = {"GALAXY": 2, "QSO": 4, "STAR": 2}
@@ -215,14 +216,23 @@ def main(
     count: Annotated[int, typer.Option(help="Simulated spectra.")] = 1800,
     noise_count: Annotated[int, typer.Option(help="Spectra without a source.")] = 1500,
     seed: Annotated[int, typer.Option(help="Seed of the simulated spectra.")] = 3,
+    floors: Annotated[
+        bool,
+        typer.Option(
+            "--floors", help="Only the floors of the redshift errors of a calibrated run."
+        ),
+    ] = False,
 ) -> None:
     """Calibrate a GaSNet-III on validation objects.
 
     Example: python -m training.calibrate_eigen runs/gasnet3
     """
     recipe, network = load_net(run)
-    libraries = read_libraries()
     spectra = read_sdss(shared_data())
+    if floors:
+        refit_floors(run, network, real_light(spectra))
+        return
+    libraries = read_libraries()
     donors = Donors(part_of(spectra, "train"))
     train = SurveySimulator(libraries, donors, "train", recipe.conditions)
     drawn = coefficients(network, libraries, train, seed)
@@ -245,13 +255,56 @@ def main(
         trials += search_all(batch, scanners, f"{one.name.lower()} spectra")
     empty = validation.draw_noise(noise_count, step_rng(seed, CALIBRATION, 200))
     noise = search_all(empty, scanners, "noise")
-    # The noise of the donors is used above, not their light.
-    sure = [one for one in part_of(spectra, "train") if one.zwarning == 0]
-    real = search_real([*part_of(spectra, "validation"), *sure], scanners, "real spectra")
+    real = search_real(real_light(spectra), scanners, "real spectra")
     temperature = fit_temperature(lambda t: class_loss([*trials, *real], 10.0 * t)) * 10.0
     block = calibration_block(families, trials, noise, real, temperature)
-    (run / "calibration.json").write_text(json.dumps(block, indent=1) + "\n")
+    (run / CALIBRATION_FILE).write_text(json.dumps(block, indent=1) + "\n")
     Console(stderr=True).print(report(trials, real, block))
+
+
+def real_light(spectra: Sequence[SdssSpectrum]) -> list[SdssSpectrum]:
+    """Real spectra of validation and of the donors, of whose light nothing was learned here."""
+    sure = [one for one in part_of(spectra, "train") if one.zwarning == 0]
+    return [*part_of(spectra, "validation"), *sure]
+
+
+def refit_floors(run: Path, network: EigenNet, spectra: Sequence[SdssSpectrum]) -> None:
+    """Write the floors of the redshift errors of a calibrated run anew.
+
+    Raises
+    ------
+    SystemExit
+        If the run was not calibrated.
+    """
+    path = run / CALIBRATION_FILE
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there: calibrate the run without --floors first")
+    block = json.loads(path.read_text())
+    scanners = [
+        Scanner(
+            Family(
+                name, network.eigenspectra(name).detach().numpy().astype(np.float64),
+                one["first"], one["redshift_min"], one["redshift_max"], one["resolution"],
+                np.array(one["typical"]), np.array(one["moments"]), one["binning"],
+            ),
+            block["additive"], block["multiplicative"],
+        )
+        for name, one in block["families"].items()
+    ]  # fmt: skip
+    real = search_real(spectra, scanners, "real spectra")
+    lines = []
+    for name, one in block["families"].items():
+        one["error_floor"] = real_floors(real, name, one["error_scale"])
+        redshift, dz, raw = right_ones(real, name)
+        at, floor = np.array(one["error_floor"]).T
+        pull = _robust(dz / np.hypot(one["error_scale"] * raw, np.interp(redshift, at, floor)))
+        limits = expected_floor(dz, raw, one["error_scale"])[1]
+        lines.append(
+            f"{name}: floors {one['error_floor']}, pull {pull:.2f} of {len(dz)}; one for all "
+            f"would be {limits[0]:.2g} to {limits[1]:.2g}"
+        )
+    path.write_text(json.dumps(block, indent=1) + "\n")
+    Console(stderr=True).print("\n".join(lines))
 
 
 def calibration_block(
