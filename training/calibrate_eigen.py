@@ -218,9 +218,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of the simulated spectra.")] = 3,
     floors: Annotated[
         bool,
-        typer.Option(
-            "--floors", help="Only the floors of the redshift errors of a calibrated run."
-        ),
+        typer.Option("--floors", help="Fit the floors of the redshift errors alone, again."),
     ] = False,
 ) -> None:
     """Calibrate a GaSNet-III on validation objects.
