@@ -224,8 +224,8 @@ def main(
     apart: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Model that was not shown the first half of the real spectra; once more for "
-            "the second half."
+            help="Model that was shown none of the real spectra, if the network was; or that "
+            "without their first half, and once more, that without the second."
         ),
     ] = None,
     version: Annotated[str, typer.Option(help="Version of the combination.")] = "0.2.0",
@@ -235,7 +235,7 @@ def main(
 ) -> None:
     """Fit the combination on what is not for the exam, and write its card.
 
-    Example: python -m training.calibrate_auto --apart runs/apart-0 --apart runs/apart-1
+    Example: python -m training.calibrate_auto --apart runs/gasnet2-0.1.0
     """
     draft = provisional(network, scan, output.name, version)
     scanner = gasnet3.load(draft.scan, device="cpu")

@@ -122,20 +122,20 @@ def real_cases(
     ----------
     combination : SurveyCombination
     apart : sequence of SurveyCombination
-        With the network that was not shown the first half of the donors' light, and that
-        which was not shown the second: each is asked about what it has not seen. Empty if no
-        network was shown any.
+        With a network that was shown no light of the donors, which is asked about them; or
+        with two that were not shown one half each, and are asked about that. Empty if
+        that of `combination` was shown none.
     data : Path
     """
     spectra = part_of(read_sdss(data), "train")
     asked: list[tuple[SurveyCombination, str, set[str] | None]]
     asked = [(combination, "validation", None)]
-    if apart:
+    if len(apart) == 2:
         for half, one in enumerate(apart):
             names = {spectrum.object for spectrum in half_of(spectra, half)}
             asked.append((one, "train", names))
     else:
-        asked.append((combination, "train", None))
+        asked.append((apart[0] if apart else combination, "train", None))
     cases: list[Case] = []
     for one, part, names in asked:
         for window in (None, NARROW):
@@ -149,27 +149,30 @@ def real_cases(
 def combinations_apart(
     draft: CombinationCard, scan: GasNet3, apart: Sequence[Path]
 ) -> list[SurveyCombination]:
-    """Combinations with the networks that were not shown one half of the real spectra each.
+    """Combinations with networks that were shown no real spectra, or one half of them each.
 
     Raises
     ------
     SystemExit
-        If the network that is to ship was shown real spectra and there are no such networks,
-        or they are not those of the first and the second half.
+        If the network that is to ship was shown real spectra and there are no such networks.
     """
-    real = draft.network.raw["training"].get("real")
-    if real is None and not apart:
+    shown = "real" in draft.network.raw["training"]
+    if not shown and not apart:
         return []
-    if real is None or len(apart) != 2:
+    if not shown:
+        raise SystemExit(f"{draft.network.folder} was shown no light of the donors: no --apart")
+    if len(apart) not in (1, 2):
         raise SystemExit(
-            f"{draft.network.folder} was shown {'the' if real else 'no'} light of the donors: "
-            + ("give --apart twice, with the models of train_survey --without-half 0 and 1"
-               if real else "leave --apart out")
-        )  # fmt: skip
+            f"{draft.network.folder} was shown the light of the donors: give by --apart a model "
+            "that was not, or twice, those of train_survey --without-half 0 and 1"
+        )
     made = []
     for half, folder in enumerate(apart):
         card = load_card(f"{folder}/")
-        if card.raw["training"].get("real", {}).get("left_out_half") != half:
+        real = card.raw["training"].get("real")
+        if len(apart) == 1 and real is not None:
+            raise SystemExit(f"{folder} was shown light of the donors")
+        if len(apart) == 2 and (real is None or real.get("left_out_half") != half):
             raise SystemExit(f"{folder} was not trained with --without-half {half}")
         made.append(SurveyCombination(gasnet2.load(card, device="cpu"), scan, draft))
     return made

@@ -85,10 +85,19 @@ def shown(**real: object) -> Draft:
 
 def test_a_network_is_not_asked_about_light_that_it_was_shown(tmp_path: Path) -> None:
     assert combinations_apart(shown(), None, []) == []  # type: ignore[arg-type]
-    with pytest.raises(SystemExit, match=r"was shown the light .* give --apart twice"):
+    with pytest.raises(SystemExit, match=r"was shown the light .* give by --apart"):
         combinations_apart(shown(part="train"), None, [])  # type: ignore[arg-type]
-    with pytest.raises(SystemExit, match="leave --apart out"):
+    with pytest.raises(SystemExit, match="no --apart"):
         combinations_apart(shown(), None, [tmp_path, tmp_path])  # type: ignore[arg-type]
+
+
+def test_one_network_apart_was_shown_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = shown(part="train").network
+    monkeypatch.setattr("training.survey_cases.load_card", lambda _: card)
+    with pytest.raises(SystemExit, match="was shown light of the donors"):
+        combinations_apart(shown(part="train"), None, [tmp_path])  # type: ignore[arg-type]
 
 
 def test_the_halves_are_asked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
