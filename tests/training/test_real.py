@@ -118,6 +118,11 @@ def test_spectra_with_a_warning_are_not_shown() -> None:
         light(spectra=[spectrum("STAR", warning=4)])
 
 
+def test_objects_of_two_families_are_not_shown() -> None:
+    other = SdssSpectrum(**{**spectrum("QSO", 9).__dict__, "object": "STAR-0"})
+    assert set(light(spectra=[spectrum("STAR"), other, spectrum("QSO")]).object) == {"QSO-0"}
+
+
 def test_the_same_seed_draws_the_same() -> None:
     made = [light().draw(16, np.random.default_rng(5)) for _ in range(2)]
     np.testing.assert_array_equal(made[0].flux, made[1].flux)
@@ -154,6 +159,15 @@ def test_halves_share_no_object_and_hold_every_family() -> None:
     for part in parts:
         for family in FAMILIES:
             assert len({one.object for one in part if one.family == family}) == 3
+
+
+def test_an_object_of_two_families_is_in_one_half() -> None:
+    spectra = [spectrum(name, i) for name in FAMILIES for i in range(5)]
+    other = SdssSpectrum(**{**spectrum("QSO", 9).__dict__, "object": "STAR-0"})
+    for both in ([*spectra, other], [other, *spectra]):
+        parts = [{one.object for one in half_of(both, half)} for half in (0, 1)]
+        assert not parts[0] & parts[1]
+        assert len(parts[0] | parts[1]) == 15
 
 
 @pytest.mark.parametrize("values", [{"share": 1.0}, {"share": -0.1}, {"shift": (0.0, 0.1)}])
