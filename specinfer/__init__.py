@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from specinfer.annotation import annotate
     from specinfer.classifier import Classifier, classify
     from specinfer.errors import (
         DeviceError,
@@ -33,6 +34,7 @@ __all__ = [
     "Spectrum",
     "UsageError",
     "__version__",
+    "annotate",
     "classify",
     "join",
     "read",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "Classification": "specinfer.result",
     "Classifier": "specinfer.classifier",
+    "annotate": "specinfer.annotation",
     "classify": "specinfer.classifier",
     "read": "specinfer.readers",
     "join": "specinfer.readers.join",

@@ -281,6 +281,10 @@ def _load(card: ModelCard, device: str, threads: int | None) -> Network:
         from specinfer.networks import gasnet2
 
         return gasnet2.load(card, device=device, threads=threads)
+    if card.family == "specpt":
+        from specinfer.networks import specpt
+
+        return specpt.load(card, device=device, threads=threads)
     if card.family == "survey":
         from specinfer.networks import survey
 
@@ -297,6 +301,13 @@ def _shared_classifier(
     model: str, device: str, threads: int | None, model_dir: str | None
 ) -> Classifier:
     return Classifier(model, device, threads)
+
+
+def shared_classifier(
+    model: str = "auto", device: str = "auto", threads: int | None = None
+) -> Classifier:
+    """The classifier that `classify` keeps from call to call; see `Classifier`."""
+    return _shared_classifier(model, device, threads, os.environ.get(MODEL_DIR_VARIABLE))
 
 
 def classify(
@@ -345,7 +356,7 @@ def classify(
     >>> specinfer.classify("sn.fits").to_dict()["class"]  # doctest: +SKIP
     'SN Ia'
     """
-    classifier = _shared_classifier(model, device, threads, os.environ.get(MODEL_DIR_VARIABLE))
+    classifier = shared_classifier(model, device, threads)
     if isinstance(origin, Spectrum):
         return classifier.classify(origin, redshift)
     if is_specutils(origin):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import textwrap
-import traceback
-from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__
-from specinfer.errors import SpecinferError
+from specinfer import __version__, cli_config, cli_night, cli_serve, cli_skyportal, cli_watch
+from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
 FORMAT_NAMES = (
@@ -39,15 +37,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_BROKEN_PIPE = 141
-_INTERRUPTED = 130
-
 
 def main() -> None:
     """Entry point of the ``specinfer`` command."""
     # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +71,9 @@ Examples:
   specinfer classify --json 'night/*.fits' > night.jsonl
   specinfer classify night/ --output night.csv --plot pictures/
   specinfer classify night/ -o night.jsonl --embedding night.npy
+  specinfer classify --annotate 'night/spec_*.fits'
   specinfer classify coadd-main-dark-9144.fits -o answers.jsonl
+  specinfer classify spec-0266-51630-0001.fits --lines
   specinfer classify --join NGPS_u.fits NGPS_g.fits NGPS_r.fits NGPS_i.fits
   cat spec.txt | specinfer classify - --redshift 0.031
 
@@ -93,7 +93,7 @@ Flags of an answer:
 
 \b
 Exit codes:
-  0  every file was answered
+  0  every file was answered or skipped
   1  at least one file failed; the others were answered
   2  wrong usage
   3  a problem of a model or of the installation
@@ -109,12 +109,13 @@ def classify(
         ),
     ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Name of a model (see `specinfer models`), or its folder; auto takes survey for "
-            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others."
+            "files of SDSS, BOSS, DESI, 4MOST and LAMOST, spectranet for all others.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = None,
     redshift: Annotated[
         float | None,
         typer.Option(
@@ -173,8 +174,41 @@ def classify(
             "a spectrum into DIR.",
         ),
     ] = None,
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines",
+            help="Measure the main lines at the redshift (models survey, gasnet3, specpt).",
+        ),
+    ] = False,
+    annotate: Annotated[
+        bool,
+        typer.Option(
+            "--annotate",
+            help="Write the answer into the header of each file and of its FITS or text twin "
+            "(keys SPI*; docs/sedm.md).",
+        ),
+    ] = False,
+    sidecar: Annotated[
+        bool,
+        typer.Option("--sidecar", help="Write the answer beside each file: specinfer_NAME.json."),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Also annotate what this model has annotated."),
+    ] = False,
+    no_skip: Annotated[
+        bool,
+        typer.Option(
+            "--no-skip",
+            help="Also classify SEDM's standard stars, galaxies, uncalibrated and moving "
+            "targets, QUALITY 3 and 4, which --annotate and --sidecar skip.",
+        ),
+    ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
     ] = None,
@@ -185,6 +219,15 @@ def classify(
     join: Annotated[
         bool, typer.Option("--join", help="All files are channels of one object: join them.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Model, device, threads and what is skipped, unless said here "
+            "(docs/configuration.md).",
+            show_default="specinfer.toml",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Spectra classified at a time.")
     ] = 64,
@@ -198,30 +241,37 @@ def classify(
     def work() -> int:
         from specinfer.cli_classify import Job, run
         from specinfer.cli_report import warnings_to_lines
+        from specinfer.config import load_config
         from specinfer.readers import ReadOptions
 
         warnings_to_lines(quiet=quiet, debug=debug)
+        settings = load_config(config)
         job = Job(
             paths=tuple(paths or ()),
             files_from=files_from,
             join=join,
-            model=model,
+            model=settings.model if model is None else model,
             redshift=redshift,
             reading=ReadOptions(format=format, noise=noise, unit=unit, air=air, sky=sky),
             json=json,
             output=output,
             embedding=embedding,
             plot=plot,
+            lines=lines,
+            annotate=annotate,
+            sidecar=sidecar,
+            overwrite=overwrite,
+            skip=None if no_skip else settings.skip.rules(),
             top=top,
-            device=device,
-            threads=threads,
+            device=settings.device if device is None else device,
+            threads=settings.threads if threads is None else threads,
             batch_size=batch_size,
             quiet=quiet,
             debug=debug,
         )
         return run(job)
 
-    _exit(work, debug=debug)
+    exit_with(work, debug=debug)
 
 
 @app.command(
@@ -249,7 +299,7 @@ def models(
 
         return run(name, verify=verify, as_json=json)
 
-    _exit(work, debug=debug)
+    exit_with(work, debug=debug)
 
 
 @app.command(epilog="\b\nExamples:\n  specinfer doctor\n  specinfer doctor --json")
@@ -264,44 +314,15 @@ def doctor(
 
         return run(as_json=json)
 
-    _exit(work, debug=debug)
+    exit_with(work, debug=debug)
 
 
-def _exit(work: Callable[[], int], *, debug: bool) -> NoReturn:
-    """Run a command; every failure becomes one line on standard error and an exit code."""
-    try:
-        code = work()
-        sys.stdout.flush()
-    except SpecinferError as error:
-        code = error.exit_code
-        _complain(f"specinfer: {error.message} ({error.code})", debug)
-    except BrokenPipeError:
-        # Whoever read standard output has gone; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _BROKEN_PIPE
-    except KeyboardInterrupt:
-        _complain("specinfer: interrupted", False)
-        code = _INTERRUPTED
-    except ImportError as error:
-        code = 3
-        _complain(f"specinfer: {error}; reinstall specinfer (bad_installation)", debug)
-    except Exception as error:
-        code = 1
-        _complain(
-            f"specinfer: {type(error).__name__}: {error}; this is a bug of specinfer, please "
-            "report it with the output of --debug (internal_error)",
-            debug,
-        )
-    raise typer.Exit(code)
+cli_watch.register(app)
+cli_night.register(app)
+cli_skyportal.register(app)
+cli_serve.register(app)
+cli_config.register(app)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def _complain(text: str, debug: bool) -> None:
-    from specinfer.cli_report import say
-
-    if debug:
-        say(traceback.format_exc().rstrip())
-    say(" ".join(text.split()))

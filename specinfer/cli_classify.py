@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specinfer import result
 from specinfer.classifier import Classifier
 from specinfer.cli_files import EmbeddingFile, guard_inputs
 from specinfer.cli_inputs import Target, expand, followed_files, listed_files
+from specinfer.cli_lines import LineTable
+from specinfer.cli_loading import Background
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
 from specinfer.engine import DEVICES
@@ -25,6 +27,10 @@ from specinfer.readers.base import NOISE_KINDS
 from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
 from specinfer.wavelengths import UNIT_CHOICES
+
+if TYPE_CHECKING:
+    from specinfer.cli_keep import Keeper
+    from specinfer.gates import SkipRules
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 # A batch that is not full goes through after this long: slow readers hold nothing back.
@@ -46,6 +52,11 @@ class Job:
     output: str | None
     embedding: str | None
     plot: str | None
+    lines: bool
+    annotate: bool
+    sidecar: bool
+    overwrite: bool
+    skip: SkipRules | None
     top: int
     device: str
     threads: int | None
@@ -55,6 +66,8 @@ class Job:
 
 
 Item = Spectrum | Classification
+# As in specinfer.cli_keep, which only --annotate and --sidecar need.
+SKIPPED = "skipped"
 
 
 def run(job: Job) -> int:
@@ -85,7 +98,7 @@ def run(job: Job) -> int:
     files = _files(job, classifier)
     sinks = _sinks(job, files)
     # The network loads while the first file is read.
-    loading = _Background(classifier)
+    loading = Background(classifier)
     work = _Run(job, classifier, loading, sinks, reporter)
     code = 1
     try:
@@ -106,28 +119,6 @@ def run(job: Job) -> int:
     return code
 
 
-class _Background:
-    """Loads the network in a thread; `wait` gives its failure to the caller."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self._error: BaseException | None = None
-        # Not a daemon: to leave while onnxruntime makes a session ends in an abort.
-        self._thread = threading.Thread(target=self._load)
-        self._thread.start()
-
-    def _load(self) -> None:
-        try:
-            self._classifier.warm_up()
-        except BaseException as error:
-            self._error = error
-
-    def wait(self) -> None:
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-
 class _Run:
     """State of one run: what waits for its batch, and whether anything failed."""
 
@@ -135,7 +126,7 @@ class _Run:
         self,
         job: Job,
         classifier: Classifier,
-        loading: _Background,
+        loading: Background,
         sinks: list[Sink],
         reporter: Reporter,
     ) -> None:
@@ -148,6 +139,11 @@ class _Run:
         self.waiting: list[Item] = []
         self.since = 0.0
         self.pictures = 0
+        self.keeper: Keeper | None = None
+        if job.annotate or job.sidecar:
+            from specinfer.cli_keep import Keeper
+
+            self.keeper = Keeper(classifier, job)
 
     def all(self, targets: Iterator[Target | None]) -> int:
         """Everything, in order; the exit code."""
@@ -175,6 +171,10 @@ class _Run:
         try:
             if target.error is not None:
                 raise target.error
+            skipped = None if self.keeper is None else self.keeper.look(path)
+            if skipped is not None:
+                yield skipped
+                return
             for item in iter_spectra(path, self.job.reading):
                 if isinstance(item, ReadError):
                     yield result.failed(item, file=path, row=item.row, object=item.object)
@@ -235,16 +235,35 @@ class _Run:
         known = [self.job.redshift] * len(spectra)
         answers = self.classifier.classify_many(spectra, known, self.job.batch_size)
         results = [item if isinstance(item, Classification) else next(answers) for item in items]
+        if self.job.lines:
+            results = [self._measured(answer) for answer in results]
         for answer in results:
             if answer.error is not None:
                 self._fail(answer, answer.error)
         self.reporter.progress.hide()
         for sink in self.sinks:
             sink.write(results)
+        for answer in results:
+            self._keep(answer)
         if self.job.plot is not None:
             for answer in results:
                 if answer.ok:
                     self._plot(answer)
+
+    def _measured(self, answer: Classification) -> Classification:
+        """With its lines; once it is said if a model gives nothing to measure them with."""
+        made = answer.with_lines()
+        if answer.ok and made.lines is None and answer.redshift is not None:
+            self.reporter.once(
+                f"specinfer: --lines: {answer.model} gives no spectrum without noise to measure "
+                "lines with; use --model survey or specpt"
+            )
+        return made
+
+    def _keep(self, answer: Classification) -> None:
+        error = None if self.keeper is None else self.keeper.write(answer)
+        if error is not None:
+            self._fail(answer, {"code": error.code, "message": error.message})
 
     def _plot(self, answer: Classification) -> None:
         from specinfer import plot
@@ -275,7 +294,10 @@ class _Run:
         return wanted / f"specinfer_{Path(stem).stem}{row}.png"
 
     def _fail(self, answer: Classification, error: Mapping[str, str]) -> None:
-        self.failed = True
+        if error["code"] != SKIPPED:
+            self.failed = True
+        elif self.job.quiet:
+            return
         where = "standard input" if answer.file in (None, "-") else str(answer.file)
         if answer.row is not None:
             where += f"[row {answer.row}]"
@@ -299,6 +321,13 @@ def _check(job: Job) -> None:
         raise UsageError(
             "bad_option", "standard input cannot be both a spectrum and the list of files"
         )
+    kept = [f"--{name}" for name in ("annotate", "sidecar") if getattr(job, name)]
+    if kept and (job.join or "-" in job.paths):
+        what = "--join" if job.join else "standard input"
+        raise UsageError("bad_option", f"{kept[0]} needs files of one spectrum, not {what}")
+    if not kept and (job.overwrite or job.skip is None):
+        name = "--overwrite" if job.overwrite else "--no-skip"
+        raise UsageError("bad_option", f"{name} goes with --annotate or --sidecar")
     if job.redshift is not None and not -1.0 < job.redshift < 100.0:
         raise UsageError(
             "bad_option", f"--redshift {job.redshift}: give a number between -1 and 100"
@@ -359,4 +388,6 @@ def _sinks(job: Job, files: Sequence[OutputFile | EmbeddingFile]) -> list[Sink]:
         sinks.append(JsonLines(sys.stdout))
     elif terminal and not (job.output is not None and job.quiet):
         sinks.append(Table(job.top))
+        if job.lines:
+            sinks.append(LineTable())
     return sinks

@@ -15,6 +15,7 @@ from specinfer.models import (
     check_metadata,
     find_models,
     load_card,
+    read_half,
     read_model,
 )
 
@@ -101,6 +102,10 @@ def verify_model(card: ModelCard) -> None:
     for one in card.networks:
         session = Session(read_model(one), name=one.label, device="cpu", threads=1)
         check_metadata(one, session.metadata)
+        half = read_half(one)
+        if half is not None:
+            session = Session(half, name=f"{one.label} (half)", device="cpu", threads=1)
+            check_metadata(one, session.metadata)
 
 
 def as_dict(entry: Entry, *, verified: bool) -> dict[str, object]:

@@ -171,7 +171,7 @@ def csv_row(result: Classification) -> list[str]:
         elif isinstance(value, (dict, list)):
             cells.append(json.dumps(value, allow_nan=False))
         else:
-            cells.append(_printable(str(value)))
+            cells.append(printable(str(value)))
     return cells
 
 
@@ -215,10 +215,12 @@ def table_row(result: Classification, top: int) -> list[str | Text]:
     """One result as cells of the table for people."""
     from rich.text import Text
 
-    name = _name(result)
+    name = spectrum_name(result)
     if not result.ok or result.probabilities is None or result.probability is None:
         code = result.error["code"] if result.error else "unknown"
         blanks = [""] * (len(table_header(top)) - 3)
+        if code == "skipped":
+            return [name, Text("skipped", style="yellow"), *blanks, ""]
         return [name, Text("failed", style="red"), *blanks, Text(code, style="red")]
     best = sorted(result.probabilities.items(), key=lambda item: -item[1])[1:top]
     row: list[str | Text] = [
@@ -267,18 +269,19 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> 
         )
     for row in rows:
         # Text, not str: names such as "SN [A]" are no markup.
-        table.add_row(*(Text(_printable(cell)) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
     Console(file=sys.stdout, highlight=False).print(table)
 
 
-def _name(result: Classification) -> str:
+def spectrum_name(result: Classification) -> str:
+    """File, row and object of a result."""
     name = os.path.basename(result.file) if result.file else ""
     if result.row is not None:
         name += f"[{result.row}]"
     return " ".join(part for part in (name, result.object or "") if part) or "spectrum"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text without control characters and without bytes that are no text."""
     clean = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)

@@ -89,6 +89,13 @@ class Reporter:
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
+        self._said: set[str] = set()
+
+    def once(self, text: str) -> None:
+        """Print one line, unless it was printed before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.line(text)
 
     def line(self, text: str) -> None:
         """Print one line (or a traceback)."""

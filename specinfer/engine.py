@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,8 @@ class Session:
         Threads within one operator; by default see `default_threads`.
     shapes : mapping of str to tuple of int, optional
         Shape of each input without its batch dimension (for TensorRT).
+    half : bytes, optional
+        The same network in half precision, which runs instead on CUDA and TensorRT.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class Session:
         device: str = "auto",
         threads: int | None = None,
         shapes: Shapes | None = None,
+        half: bytes | None = None,
     ) -> None:
         if device not in DEVICES:
             raise UsageError("bad_option", f"device {device!r} is not one of {', '.join(DEVICES)}")
@@ -95,6 +98,7 @@ class Session:
         self.threads = threads or default_threads()
         self._shapes: Shapes = shapes or {}
         self._model = model
+        self._half = half
         self._lock = threading.Lock()
         self._session: Any = None
         self._device = ""
@@ -105,12 +109,13 @@ class Session:
         if self._session is None:
             with self._lock:
                 if self._session is None:
+                    models = {"cpu": self._model, "gpu": self._half or self._model}
                     self._device, session = _open(
-                        self._model, self.name, self.asked_device, self.threads, self._shapes
+                        models, self.name, self.asked_device, self.threads, self._shapes
                     )
                     self._session = session
                     # The session has its own copy.
-                    self._model = b""
+                    self._model, self._half = b"", None
         return self._session
 
     @property
@@ -124,7 +129,7 @@ class Session:
         """The ``metadata_props`` of the ONNX file."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
-    @property
+    @cached_property
     def input_shapes(self) -> dict[str, tuple[int | None, ...]]:
         """Declared shape of each input; None for a free dimension."""
         return {
@@ -132,7 +137,7 @@ class Session:
             for node in self.session.get_inputs()
         }
 
-    @property
+    @cached_property
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return tuple(node.name for node in self.session.get_outputs())
@@ -210,14 +215,18 @@ def _check_inputs(
             raise ModelError("bad_input", f"{key} for model {name} holds NaN or infinity")
 
 
-def _open(model: bytes, name: str, device: str, threads: int, shapes: Shapes) -> tuple[str, Any]:
+def _open(
+    models: Mapping[str, bytes], name: str, device: str, threads: int, shapes: Shapes
+) -> tuple[str, Any]:
+    """The device that works, and its session; `models` are those for "cpu" and "gpu"."""
     if device != "auto":
+        model = models["cpu" if device == "cpu" else "gpu"]
         return device, _make(model, name, device, threads, shapes)
     for candidate in ("tensorrt", "cuda"):
         if missing_library(candidate) is not None:
             continue
         try:
-            return candidate, _make(model, name, candidate, threads, shapes)
+            return candidate, _make(models["gpu"], name, candidate, threads, shapes)
         except DeviceError as error:
             _warn_once(
                 f"{candidate} does not work here ({_one_line(error.__cause__ or error)}); trying "
@@ -228,7 +237,7 @@ def _open(model: bytes, name: str, device: str, threads: int, shapes: Shapes) ->
             f"there is an NVIDIA driver, but {missing}; using the CPU "
             f"(pip install '{_EXTRAS['cuda']}' for the GPU, --device cpu to be silent)"
         )
-    return "cpu", _make(model, name, "cpu", threads, shapes)
+    return "cpu", _make(models["cpu"], name, "cpu", threads, shapes)
 
 
 _warned = threading.Event()

@@ -118,21 +118,27 @@ class SpectraNetCard(ModelCard):
     trust: Trust
 
 
+# Keys of a card that hold hashes of files with the card's own fingerprint.
+_HASHES = ("sha256", "half_sha256")
+# The network in half precision, for GPUs.
+HALF_NAME = "model.fp16.onnx"
+
+
 def card_fingerprint(card: Mapping[str, Any]) -> str:
     """The sha256 of a card, which its ``model.onnx`` carries as ``card_sha256``.
 
     Parameters
     ----------
     card : mapping
-        The contents of ``card.json``. The key ``"sha256"`` (of the ONNX file, which
-        itself holds this fingerprint) is left out.
+        The contents of ``card.json``. The keys ``"sha256"`` and ``"half_sha256"`` (of the
+        ONNX files, which themselves hold this fingerprint) are left out.
 
     Returns
     -------
     str
         64 hexadecimal digits of the canonical JSON: sorted keys, no spaces, UTF-8.
     """
-    stripped = {key: value for key, value in card.items() if key != "sha256"}
+    stripped = {key: value for key, value in card.items() if key not in _HASHES}
     canonical = json.dumps(stripped, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -223,18 +229,34 @@ def read_model(card: ModelCard) -> bytes:
     ModelError
         ``no_model`` if the file cannot be read, ``model_altered`` if it was changed.
     """
+    return _read_checked(card.model_path, card.sha256)
+
+
+def read_half(card: ModelCard) -> bytes | None:
+    """The bytes of a model's ONNX file in half precision; None if it has none.
+
+    Raises
+    ------
+    ModelError
+        As `read_model`.
+    """
+    wanted = card.raw.get("half_sha256")
+    return None if wanted is None else _read_checked(card.folder / HALF_NAME, str(wanted))
+
+
+def _read_checked(path: Path, sha256: str) -> bytes:
     try:
-        content = card.model_path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ModelError(
-            "no_model", f"cannot read {card.model_path}: {error.strerror}; {_REINSTALL}"
+            "no_model", f"cannot read {path}: {error.strerror}; {_REINSTALL}"
         ) from None
     found = hashlib.sha256(content).hexdigest()
-    if found != card.sha256:
+    if found != sha256:
         raise ModelError(
             "model_altered",
-            f"{card.model_path} was altered: its sha256 is {found[:12]}..., the card says "
-            f"{card.sha256[:12]}...; {_REINSTALL}",
+            f"{path} was altered: its sha256 is {found[:12]}..., the card says "
+            f"{sha256[:12]}...; {_REINSTALL}",
         )
     return content
 
@@ -316,6 +338,10 @@ def _parse(folder: Path, raw: Mapping[str, Any]) -> ModelCard:
         from specinfer.subclass_card import parse_subclasses
 
         return parse_subclasses(raw, common)
+    if family == "specpt":
+        from specinfer.specpt_card import parse_specpt
+
+        return parse_specpt(raw, common)
     return ModelCard(**common)
 
 

@@ -6,6 +6,7 @@ functions as the runtime.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ FloatArray = NDArray[np.float64]
 MODE_HALF_WIDTH = 0.03
 # A mode with this share of p(z) is the answer; below it the alternatives count, too.
 CLEAR_MODE = 0.8
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 class Modes(NamedTuple):
@@ -98,36 +100,67 @@ def modes(
         Masses below 0 never occur; a mode without mass has the centre of an empty
         window and mass 0.
     """
-    rest = np.array(p, dtype=np.float64)
+    p = np.asarray(p, dtype=np.float64)
     step = float(grid[1] - grid[0])
     reach = max(round(half_width / step), 1)
-    index = np.arange(grid.size)
+    # Windows that reach beyond the ends find nothing there.
+    rest = np.zeros((p.size // grid.size, grid.size + 2 * reach))
+    rest[:, reach:-reach] = p.reshape(-1, grid.size)
+    row, window = np.arange(len(rest))[:, None], np.arange(2 * reach + 1)
+    distance = (window - reach).astype(np.float64)
     centres, masses = [], []
     for _ in range(count):
         heavy = _window_sums(rest, reach).argmax(axis=-1)
         for _ in range(2):
-            inside = np.abs(index - heavy[..., None]) <= reach
-            part = np.where(inside, rest, 0.0)
+            inside = heavy[:, None] + window
+            part = rest[row, inside]
             mass = part.sum(axis=-1)
-            centre = np.where(
-                mass > 0, (part * grid).sum(axis=-1) / np.where(mass > 0, mass, 1.0), grid[heavy]
-            )
-            heavy = np.clip(np.rint((centre - grid[0]) / step), 0, grid.size - 1).astype(np.intp)
-        rest = np.where(inside, 0.0, rest)
+            # From the middle of the window, in bins; an empty window is its own centre.
+            lean = (part @ distance) / np.maximum(mass, _TINY)
+            centre = grid[heavy] + step * lean
+            moved = heavy + np.rint(lean).astype(np.intp)
+            heavy = np.minimum(np.maximum(moved, 0), grid.size - 1)
+        rest[row, inside] = 0.0
         centres.append(centre)
         masses.append(mass)
-    return Modes(np.stack(centres, axis=-1), np.stack(masses, axis=-1))
+    shape = (*p.shape[:-1], count)
+    return Modes(
+        np.stack(centres, axis=-1).reshape(shape), np.stack(masses, axis=-1).reshape(shape)
+    )
 
 
 def quantile(p: FloatArray, grid: FloatArray, q: float) -> FloatArray:
     """Quantile of binned distributions, linear inside each bin; shape (...)."""
-    step = float(grid[1] - grid[0])
-    below = np.concatenate([np.zeros((*p.shape[:-1], 1)), np.cumsum(p, axis=-1)], axis=-1)
-    index = np.clip((below[..., 1:] < q).sum(axis=-1), 0, grid.size - 1)
-    low = np.take_along_axis(below, index[..., None], axis=-1)[..., 0]
-    inside = np.take_along_axis(p, index[..., None], axis=-1)[..., 0]
-    part = np.clip((q - low) / np.where(inside > 0, inside, 1.0), 0.0, 1.0)
-    return np.asarray(grid[index] + (part - 0.5) * step)
+    return np.asarray(quantiles(p, grid, (q,))[..., 0])
+
+
+def quantiles(p: FloatArray, grid: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """Several quantiles of binned distributions, linear inside each bin.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+        Probabilities that sum to 1.
+    grid : ndarray, shape (n,)
+        Equally spaced bin centres.
+    levels : sequence of float
+        Q of them, between 0 and 1.
+
+    Returns
+    -------
+    ndarray, shape (..., Q)
+    """
+    step, wanted = float(grid[1] - grid[0]), np.asarray(levels, dtype=np.float64)
+    rows = p.reshape(-1, grid.size)
+    below = np.zeros((len(rows), grid.size + 1))
+    rows.cumsum(axis=-1, out=below[:, 1:])
+    index = (below[:, None, 1:] < wanted[:, None]).sum(axis=-1)
+    index = np.minimum(index, grid.size - 1)
+    row = np.arange(len(rows))[:, None]
+    inside = rows[row, index]
+    part = (wanted - below[row, index]) / np.where(inside > 0, inside, 1.0)
+    part = np.minimum(np.maximum(part, 0.0), 1.0)
+    return np.asarray(grid[index] + (part - 0.5) * step).reshape(*p.shape[:-1], wanted.size)
 
 
 class Interval(NamedTuple):
@@ -155,7 +188,8 @@ def central_interval(p: FloatArray, grid: FloatArray, mass: float) -> Interval:
         In the units of `grid`; the cumulative sum is linear inside each bin.
     """
     tail = 0.5 * (1.0 - mass)
-    return Interval(quantile(p, grid, tail), quantile(p, grid, 1.0 - tail))
+    ends = quantiles(p, grid, (tail, 1.0 - tail))
+    return Interval(ends[..., 0], ends[..., 1])
 
 
 def central_mass(p: FloatArray, grid: FloatArray, value: ArrayLike) -> FloatArray:
@@ -271,10 +305,8 @@ def mean_and_sigma(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatAr
     return mean, np.sqrt(np.maximum(variance, (0.25 * step) ** 2))
 
 
-def _window_sums(p: FloatArray, reach: int) -> FloatArray:
-    """Sum of p over windows of ``2 * reach + 1`` bins around each bin."""
-    n = p.shape[-1]
-    below = np.concatenate([np.zeros((*p.shape[:-1], 1)), np.cumsum(p, axis=-1)], axis=-1)
-    high = np.minimum(np.arange(n) + reach + 1, n)
-    low = np.maximum(np.arange(n) - reach, 0)
-    return np.asarray(below[..., high] - below[..., low])
+def _window_sums(padded: FloatArray, reach: int) -> FloatArray:
+    """Sums over windows of ``2 * reach + 1`` bins, of rows with `reach` more at either end."""
+    below = np.zeros((len(padded), padded.shape[1] + 1))
+    np.cumsum(padded, axis=-1, out=below[:, 1:])
+    return np.asarray(below[:, 2 * reach + 1 :] - below[:, : -2 * reach - 1])

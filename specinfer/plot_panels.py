@@ -13,7 +13,7 @@ from specinfer.plot_labels import draw_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from specinfer.networks.gasnet2 import SubclassAnswer
+    from specinfer.networks.gasnet2_answer import SubclassAnswer
     from specinfer.networks.spectranet_answer import SpectraNetAnswer
     from specinfer.relevance import Relevance
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.lines import lines_of
-from specinfer.networks.gasnet2 import SubclassAnswer
+from specinfer.networks.gasnet2_answer import SubclassAnswer
+from specinfer.networks.specpt_answer import SpecPTAnswer
 from specinfer.networks.survey_answer import SurveyAnswer
 from specinfer.plot_labels import draw_labels
 from specinfer.plot_panels import (
@@ -57,6 +58,11 @@ def fill_figure(figure: Figure, result: Classification) -> None:
         Of GaSNet-II, GaSNet-III or both.
     """
     answer = result.answer
+    if isinstance(answer, SpecPTAnswer):
+        from specinfer.plot_specpt import fill_specpt
+
+        fill_specpt(figure, result, answer)
+        return
     if isinstance(answer, SubclassAnswer):
         _fill_subclass(figure, result, answer)
         return

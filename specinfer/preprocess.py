@@ -33,6 +33,9 @@ _MAD_TO_SIGMA = 1.4826
 # The depth of features is stated relative to this contrast, and within these.
 _USUAL_SPREAD = 0.1
 _SPREADS = (0.01, 10.0)
+# A featureless spectrum is not blown up.
+_LEAST_SPREAD = 1e-3
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -247,21 +250,26 @@ def _between_squared(noise: FloatArray, index: NDArray[np.intp], part: FloatArra
 
 # The continuum is smooth: it is fitted on this many grid pixels at a time.
 _COARSE = 8
-# Rows of a product that BLAS makes without threads.
-_ROWS = 8
+# A coarse pixel and its neighbours: those that have them, and where they are.
+_NEIGHBOURS = (
+    (slice(1, None), slice(None, -1)),
+    (slice(None), slice(None)),
+    (slice(None, -1), slice(1, None)),
+)
+# Longer rows have their medians one by one, which takes no sorting.
+_LONG = 256
 
 
 @lru_cache(maxsize=8)
-def _kernel(n_coarse: int, step: float, width: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Gaussian weights K between coarse pixels, and K d and K d^2.
+def _kernel(n_coarse: int, step: float, width: float) -> FloatArray:
+    """Gaussian weights K of coarse pixels, K d and K d^2, by distance: (3, 2 n_coarse - 1).
 
-    d are their distances in ln(wavelength).
+    The distances d in ln(wavelength) fall.
     """
-    x = np.arange(n_coarse) * step * _COARSE
-    distance = x[None, :] - x[:, None]
+    distance = np.arange(n_coarse - 1, -n_coarse, -1) * step * _COARSE
     kernel = np.exp(-0.5 * (distance / width) ** 2)
     first = kernel * distance
-    return kernel, first, first * distance
+    return np.stack([kernel, first, first * distance])
 
 
 def _block_sums(flux: FloatArray, valid: BoolArray) -> FloatArray:
@@ -275,67 +283,100 @@ def _block_medians(flux: FloatArray, valid: BoolArray) -> FloatArray:
     One broken pixel of the coarsest instrument (the SEDM's 25.6 Angstrom) fills most of a
     coarse pixel, but less than half of three.
     """
-    inner, seen = _blocks(flux), _blocks(valid)
-    pad = [(0, 0)] * (inner.ndim - 2) + [(1, 1), (0, 0)]
-    inner, seen = np.pad(inner, pad), np.pad(seen, pad)
-    three = [slice(None, -2), slice(1, -1), slice(2, None)]
-    return masked_median(
-        np.concatenate([inner[..., part, :] for part in three], axis=-1),
-        np.concatenate([seen[..., part, :] for part in three], axis=-1),
-    )
+    values, seen = _blocks(flux), _blocks(valid)
+    shape = (*values.shape[:-1], 3, _COARSE)
+    three, usable = np.zeros(shape), np.zeros(shape, dtype=bool)
+    for place, (to, of) in enumerate(_NEIGHBOURS):
+        three[..., to, place, :], usable[..., to, place, :] = values[..., of, :], seen[..., of, :]
+    shape = (*values.shape[:-1], 3 * _COARSE)
+    return masked_median(three.reshape(shape), usable.reshape(shape))
 
 
 def _blocks(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape((*values.shape[:-1], -1, _COARSE))
 
 
-def _regress(sums: FloatArray, counts: FloatArray, config: Preprocessing) -> FloatArray:
+class _Line:
     """Local linear regression with a Gaussian kernel (Cleveland 1979, JASA 74, 829).
 
     Unlike a running mean it has no bias where the continuum is steep, at the ends
-    of the coverage and beside gaps. `sums` and `counts` are those of the coarse pixels.
+    of the coverage and beside gaps.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (..., n_pixels / 8)
+        Valid grid pixels of the coarse ones.
+    config : Preprocessing
     """
-    # Rows of the matrices are the points where the line is evaluated.
-    kernel, first, second = _kernel(counts.shape[-1], config.step, config.continuum_width)
-    s0, s1, s2 = _times(counts, kernel.T), _times(counts, first.T), _times(counts, second.T)
-    t0, t1 = _times(sums, kernel.T), _times(sums, first.T)
-    # A little ridge turns the line into a mean where only one block is in reach.
-    s2 = s2 + 1e-3 * config.continuum_width**2 * s0
-    determinant = s0 * s2 - s1**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        coarse = np.where(determinant > 0, (s2 * t0 - s1 * t1) / determinant, 0.0)
-    return _interpolate_blocks(coarse, config.n_pixels)
+
+    def __init__(self, counts: FloatArray, config: Preprocessing) -> None:
+        self.n_pixels = config.n_pixels
+        self.kernel = _kernel(counts.shape[-1], config.step, config.continuum_width)
+        s0, self.s1, s2 = _weighted_sums(counts, self.kernel)
+        # A little ridge turns the line into a mean where only one block is in reach.
+        self.s2 = s2 + 1e-3 * config.continuum_width**2 * s0
+        determinant = s0 * self.s2 - self.s1**2
+        self.usable = determinant > 0
+        self.determinant = np.where(self.usable, determinant, 1.0)
+
+    def through(self, sums: FloatArray) -> FloatArray:
+        """The line through sums over the valid pixels of the coarse ones, (..., n_pixels)."""
+        t0, t1 = _weighted_sums(sums, self.kernel[:2])
+        coarse = np.where(self.usable, (self.s2 * t0 - self.s1 * t1) / self.determinant, 0.0)
+        return _interpolate_blocks(coarse, self.n_pixels)
 
 
-def _times(rows: FloatArray, matrix: FloatArray) -> FloatArray:
-    """Matrix product, a few rows at a time.
+def _weighted_sums(rows: FloatArray, kernels: FloatArray) -> FloatArray:
+    """Sums of rows around each of their pixels, weighted by distance: (n_kernels, ..., n).
 
-    BLAS starts threads for larger products, and they wait for each other, and for those of
-    onnxruntime, far longer than these take.
+    One row at a time: so it does not depend on what else is in a batch, and starts no threads
+    of BLAS, which wait for each other, and for those of onnxruntime, longer than this takes.
     """
     flat = rows.reshape(-1, rows.shape[-1])
-    parts = [flat[start : start + _ROWS] @ matrix for start in range(0, max(len(flat), 1), _ROWS)]
-    return np.concatenate(parts).reshape((*rows.shape[:-1], matrix.shape[1]))
+    made = np.empty((len(kernels), *flat.shape))
+    for place, kernel in enumerate(kernels):
+        for row, values in enumerate(flat):
+            # Correlation goes by rising place in the kernel, falling place in the row.
+            made[place, row] = np.correlate(kernel, values, "valid")[::-1]
+    return made.reshape(len(kernels), *rows.shape)
 
 
 def _interpolate_blocks(coarse: FloatArray, n_pixels: int) -> FloatArray:
     """Linear interpolation from block centres back to the grid, extrapolated at the ends."""
-    n_coarse = coarse.shape[-1]
+    index, part = _block_places(coarse.shape[-1], n_pixels)
+    return coarse[..., index] * (1.0 - part) + coarse[..., index + 1] * part
+
+
+@lru_cache(maxsize=8)
+def _block_places(n_coarse: int, n_pixels: int) -> tuple[NDArray[np.intp], FloatArray]:
+    """The block before each grid pixel, and how far behind its centre that lies, in blocks."""
     position = (np.arange(n_pixels) + 0.5) / _COARSE - 0.5
     index = np.clip(np.floor(position).astype(np.intp), 0, n_coarse - 2)
-    part = position - index
-    return coarse[..., index] * (1.0 - part) + coarse[..., index + 1] * part
+    return index, position - index
 
 
 def masked_median(values: FloatArray, valid: BoolArray) -> FloatArray:
     """Median over the last axis of the valid values; 0 where there are none."""
-    ordered = np.sort(np.where(valid, values, np.inf), axis=-1)
-    count = valid.sum(axis=-1)
-    high = np.take_along_axis(ordered, np.maximum(count // 2, 0)[..., None], axis=-1)
-    low = np.take_along_axis(ordered, np.maximum((count - 1) // 2, 0)[..., None], axis=-1)
+    if values.shape[-1] > _LONG:
+        both = (one.reshape(-1, one.shape[-1]) for one in (values, valid))
+        medians = [_median(row[use]) for row, use in zip(*both, strict=True)]
+        return np.array(medians).reshape(values.shape[:-1])
+    flat = np.where(valid, values, np.inf).reshape(-1, values.shape[-1])
+    flat.sort(axis=-1)
+    count = valid.sum(axis=-1).ravel()
+    row = np.arange(len(flat))
     with np.errstate(invalid="ignore"):
-        middle = 0.5 * (low + high)[..., 0]
-    return np.where(count > 0, middle, 0.0)
+        middle = 0.5 * (flat[row, np.maximum(count - 1, 0) // 2] + flat[row, count // 2])
+    return np.where(count > 0, middle, 0.0).reshape(values.shape[:-1])
+
+
+def _median(values: FloatArray) -> float:
+    """Median of a row; 0 if it is empty."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    if low < 0:
+        return 0.0
+    parted = np.partition(values, (low, high))
+    return float(0.5 * (parted[low] + parted[high]))
 
 
 def fit_continuum(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> FloatArray:
@@ -358,14 +399,35 @@ def fit_continuum(flux: FloatArray, valid: BoolArray, config: Preprocessing) -> 
         Positive everywhere.
     """
     counts = _blocks(valid).sum(axis=-1).astype(np.float64)
-    first = _regress(counts * _block_medians(flux, valid), counts, config)
+    line = _Line(counts, config)
+    first = line.through(counts * _block_medians(flux, valid))
     residual = flux - first
     scatter = 4.0 * _MAD_TO_SIGMA * masked_median(np.abs(residual), valid)[..., None]
     clipped = first + np.clip(residual, -scatter, scatter)
-    continuum = _regress(_block_sums(clipped, valid), counts, config)
+    continuum = line.through(_block_sums(clipped, valid))
     level = masked_median(np.abs(continuum), valid)[..., None]
-    floor = np.maximum(config.continuum_floor * level, np.finfo(np.float64).tiny)
+    floor = np.maximum(config.continuum_floor * level, _TINY)
     return np.maximum(continuum, floor)
+
+
+def feature_spread(contrast: FloatArray, valid: BoolArray) -> FloatArray:
+    """The robust standard deviation that `prepare` divides contrasts by.
+
+    Parameters
+    ----------
+    contrast : ndarray, shape (..., n_pixels)
+        Flux over continuum, less 1.
+    valid : ndarray of bool, shape (..., n_pixels)
+
+    Returns
+    -------
+    ndarray, shape (..., 1)
+    """
+    return np.maximum(_spread(contrast, valid), _LEAST_SPREAD)
+
+
+def _spread(contrast: FloatArray, valid: BoolArray) -> FloatArray:
+    return np.asarray(_MAD_TO_SIGMA * masked_median(np.abs(contrast), valid)[..., None])
 
 
 def prepare(
@@ -405,13 +467,15 @@ def prepare(
     valid = resampled.valid
     continuum = fit_continuum(resampled.flux, valid, config)
     contrast = np.where(valid, resampled.flux / continuum - 1.0, 0.0)
-    spread = _MAD_TO_SIGMA * masked_median(np.abs(contrast), valid)[..., None]
-    scaled = contrast / np.maximum(spread, 1e-3)
+    spread = _spread(contrast, valid)
+    scaled = contrast / np.maximum(spread, _LEAST_SPREAD)
     normalised = config.clip * np.arcsinh(scaled / config.clip)
-    depth = np.where(valid, np.log(np.clip(spread, *_SPREADS) / _USUAL_SPREAD), 0.0)
-    stacked = np.stack([normalised, valid.astype(np.float64), depth], axis=-2)
+    stacked = np.empty((*valid.shape[:-1], N_CHANNELS, valid.shape[-1]), dtype=np.float32)
+    stacked[..., 0, :], stacked[..., 1, :] = normalised, valid
+    depth = np.log(np.clip(spread, *_SPREADS) / _USUAL_SPREAD)
+    stacked[..., 2, :] = np.where(valid, depth, 0.0)
     return Prepared(
-        stacked.astype(np.float32),
+        stacked,
         resampled.flux * scale,
         resampled.ivar / scale**2,
         continuum * scale,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from specinfer.answers import Answer
     from specinfer.errors import SpecinferError
+    from specinfer.line_fluxes import Denoised
     from specinfer.relevance import Relevance
     from specinfer.spectrum import Spectrum
 
@@ -93,6 +94,9 @@ class Classification:
         Whether it may be posted without a human; None where the model has no rule.
     candidates : tuple of dict, or None
         Up to three of ``{"class", "redshift", "score"}``.
+    lines : tuple of dict, or None
+        Main lines at the redshift, where they were asked for (`with_lines`): see
+        `specinfer.line_fluxes.LineFlux`.
     models : dict or None
         The full answer of every model that was asked, by name.
     latency_ms : float or None
@@ -137,6 +141,7 @@ class Classification:
     host_share: float | None = None
     decision: str | None = None
     candidates: tuple[Mapping[str, Any], ...] | None = None
+    lines: tuple[Mapping[str, Any], ...] | None = None
     models: Mapping[str, Any] | None = None
     latency_ms: float | None = None
     spectrum: Spectrum | None = field(default=None, repr=False)
@@ -162,6 +167,34 @@ class Classification:
         of two versions cannot be mixed.
         """
         return None if self.answer is None else self.answer.embedding
+
+    @property
+    def reconstruction(self) -> Denoised | None:
+        """The spectrum without its noise, ``(wavelength, flux)``, in vacuum Angstrom and the
+        spectrum's unit: the best fit of a scan, or what SpecPT makes of it.
+
+        None for a failed result, and for models that give none.
+        """
+        made: Denoised | None = getattr(self.answer, "denoised", None)
+        return made
+
+    def with_lines(self) -> Classification:
+        """The result with its main lines measured at its redshift.
+
+        Returns
+        -------
+        Classification
+            As it is if there is nothing to measure at: a failed result, no redshift, or a
+            model without a reconstruction.
+        """
+        if self.spectrum is None or self.reconstruction is None or self.redshift is None:
+            return self
+        from specinfer.line_fluxes import measure_fluxes
+
+        found = measure_fluxes(
+            self.spectrum, self.reconstruction, self.redshift, self.class_name or "GALAXY"
+        )
+        return replace(self, lines=tuple(line.to_dict() for line in found))
 
     def to_dict(self) -> dict[str, Any]:
         """The result in the output schema: plain Python values, no NaN, nothing missing."""

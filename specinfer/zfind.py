@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.zfit import Fit, fit
+from specinfer.zfit import Fit, fit, rough
 from specinfer.zgrid import Gridded
 from specinfer.zscan import Curve, Scanner, null_fit
 
@@ -83,6 +83,15 @@ class _Minimum(NamedTuple):
     scanner: Scanner
 
 
+class _Rough(NamedTuple):
+    """A fit on the pixels of the scan."""
+
+    chi2: float
+    redshift: float
+    scanner: Scanner
+    among: NDArray[np.bool_]
+
+
 def find(
     data: Gridded,
     searches: Sequence[Search],
@@ -119,33 +128,32 @@ def find(
         waiting += [_Minimum(*pair, scanner) for pair in minima(curve, most)]
         curves[scanner.family.name] = _joined(curves.get(scanner.family.name), curve)
     waiting.sort(key=lambda one: one.chi2)
-    rough: list[tuple[float, Fit, Scanner]] = []
+    fitted: list[_Rough] = []
     for chi2, redshift, scanner in waiting:
-        ranked = sorted(one[0] for one in rough)
+        ranked = sorted(one.chi2 for one in fitted)
         # The fit obeys more constraints than the scan: it can hardly be better. But every
         # family is heard once.
-        heard = any(one[2] is scanner for one in rough)
+        heard = any(one.scanner is scanner for one in fitted)
         if heard and len(ranked) >= count and chi2 > ranked[count - 1]:
             continue
-        factor = _factor(scanner, data)
-        coarse, scatter = pixels[factor]
-        made = fit(scanner, coarse, redshift, resolution, iterations=1)
-        rough.append((made.chi2 + scatter, made, scanner))
-    rough.sort(key=lambda one: one[0])
-    kept = rough[:count]
+        coarse, scatter = pixels[_factor(scanner, data)]
+        worse, among = rough(scanner, coarse, redshift, resolution)
+        fitted.append(_Rough(worse + scatter, redshift, scanner, among))
+    fitted.sort(key=lambda one: one.chi2)
+    kept = fitted[:count]
     # The best of every other family is worth keeping if it is not among these.
-    for one in rough[count:]:
-        if one[2] not in [other[2] for other in kept]:
+    for one in fitted[count:]:
+        if one.scanner not in [other.scanner for other in kept]:
             kept.append(one)
     # The best to the end, the second nearly, of the others it is enough that they are worse.
     fits = []
-    for place, (chi2, found, scanner) in enumerate(kept):
+    for place, (chi2, redshift, scanner, among) in enumerate(kept):
         if place < len(_ITERATIONS):
-            among = found.coefficients > 0
-            times = _ITERATIONS[place]
-            fits.append(fit(scanner, data, found.redshift, resolution, times, among))
+            fits.append(fit(scanner, data, redshift, resolution, _ITERATIONS[place], among))
         else:
-            fits.append(_on_fine_pixels(found, chi2, scanner, data))
+            coarse, _ = pixels[_factor(scanner, data)]
+            made = fit(scanner, coarse, redshift, resolution, iterations=1)
+            fits.append(_on_fine_pixels(made, chi2, scanner, data))
     fits.sort(key=lambda one: one.chi2)
     basis = searches[0].scanner.polynomials(data.flux.size)[0]
     null = null_fit(basis, data.weight, data.flux)
@@ -216,7 +224,7 @@ def minima(curve: Curve, count: int) -> list[tuple[float, float]]:
             left, right = float(chi2[i - 1]), float(chi2[i + 1])
             bend = left - 2.0 * value + right
             if bend > 0:
-                offset = float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5))
+                offset = min(max(0.5 * (left - right) / bend, -0.5), 0.5)
                 value -= 0.125 * (left - right) ** 2 / bend
         taken.append(float(position[i]))
         found.append((value, float(np.expm1(position[i] + offset * step))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ FloatArray = NDArray[np.float64]
 # Nodes of the interpolation between template pixels: lines are two pixels wide, a cubic
 # would smooth them.
 _NODES = np.arange(-2, 4)
+_DEGREE = np.arange(_NODES.size)
 _TO_POLYNOMIAL = np.linalg.inv(np.vander(_NODES.astype(np.float64), increasing=True))
 ITERATIONS = 4
 # Steps below this many pixels change nothing that can be measured.
@@ -86,52 +89,77 @@ def fit(
     """
     family = scanner.family
     width = data.binning * LN_STEP
-    start = float(np.log1p(redshift)) / width
-    ends = np.log1p([family.redshift_min, family.redshift_max]) / width
+    start = math.log1p(redshift) / width
+    ends = math.log1p(family.redshift_min) / width, math.log1p(family.redshift_max) / width
     low, high = max(start - _REACH, ends[0]), min(start + _REACH, ends[1])
     if among is None or not among.any():
         among = np.ones(len(family.spectra), dtype=bool)
-    solver = _Solver(scanner, data, resolution, among)
-    position = start
-    best = solver.at(position)
+    solver = _Solver(scanner, data, resolution, among, start)
+    best = solver.at(start)
     for _ in range(iterations - 1):
-        step = float(np.clip(best.step, -1.0, 1.0))
-        moved = float(np.clip(position + step, low, high))
-        if abs(moved - position) < _CONVERGED:
+        step = min(max(solver.step(best), -1.0), 1.0)
+        moved = min(max(best.position + step, low), high)
+        if abs(moved - best.position) < _CONVERGED:
             break
-        position = moved
-        made = solver.at(position)
+        made = solver.at(moved)
         if made.chi2 > best.chi2:
             break
         best = made
-    found = float(np.expm1(best.position * width))
-    n_j = scanner.additive
+    found = math.expm1(best.position * width)
     coefficients = np.zeros(among.size)
     coefficients[among] = best.weights[solver.k]
+    model, continuum = solver.model(best)
     return Fit(
         family.name,
         found,
-        float((1.0 + found) * width * best.sigma),
-        bool(np.abs(best.position - ends).min() < 1.0),
+        float((1.0 + found) * width * solver.sigma(best)),
+        min(abs(best.position - end) for end in ends) < 1.0,
         best.chi2,
-        int((data.weight > 0).sum()),
+        int(np.count_nonzero(data.weight)),
         coefficients,
-        best.model,
-        best.weights[:n_j] @ solver.basis,
+        model,
+        continuum,
     )
 
 
+def rough(
+    scanner: Scanner, data: Gridded, redshift: float, resolution: float | None = None
+) -> tuple[float, NDArray[np.bool_]]:
+    """chi2 at a redshift, as that of `fit` with one iteration, and no more than that.
+
+    Parameters
+    ----------
+    scanner, data, redshift, resolution
+        As for `fit`.
+
+    Returns
+    -------
+    chi2 : float
+    among : ndarray of bool, shape (K,)
+        The eigen-spectra that take part.
+    """
+    every = np.ones(len(scanner.family.spectra), dtype=bool)
+    position = math.log1p(redshift) / (data.binning * LN_STEP)
+    solver = _Solver(scanner, data, resolution, every, position)
+    made = solver.at(position)
+    return made.chi2, made.weights[solver.k] > 0
+
+
 class _Solution(NamedTuple):
+    """The linear unknowns at one position, in pixels."""
+
     position: float
     chi2: float
-    step: float  # to the minimum, and the error of the position, in pixels
-    sigma: float
     weights: FloatArray
-    model: FloatArray
+    active: NDArray[np.bool_]  # not zero
+    moved: FloatArray  # eigen-spectra and the typical spectrum on the data's pixels
+    weighted: FloatArray  # all that the weights belong to, over sigma
+    residual: FloatArray  # over sigma
+    normal: FloatArray
 
 
 class _Solver:
-    """Solves for the linear unknowns at one position after the other."""
+    """Solves for the linear unknowns at one position after the other, near one of them."""
 
     def __init__(
         self,
@@ -139,123 +167,171 @@ class _Solver:
         data: Gridded,
         resolution: float | None,
         among: NDArray[np.bool_],
+        start: float,
     ) -> None:
-        self.first, spectra = scanner.templates(data.binning, resolution)
         self.basis, self.times = scanner.polynomials(data.flux.size)
         self.data = data
         self.root = np.sqrt(data.weight)
         self.target = self.root * data.flux
-        # The typical spectrum is one more row: it is moved with the others.
-        self.spectra = np.concatenate([spectra[among], scanner.typical(data.binning, resolution)])
-        n_j, n_k = len(self.basis), int(among.sum())
+        n_j, n_k = len(self.basis), int(np.count_nonzero(among))
         self.k = slice(n_j, n_j + n_k)
         self.m = slice(n_j + n_k, n_j + n_k + len(self.times))
         every = np.ones(len(scanner.penalty), dtype=bool)
         every[n_j : n_j + among.size] = among
-        self.penalty = scanner.penalty[np.ix_(every, every)]
+        self.penalty = scanner.penalty[every][:, every]
         self.free = np.ones(len(self.penalty), dtype=bool)
         self.free[self.k] = False
-        self.design = np.empty((len(self.penalty), data.flux.size))
-        self.weighted = np.empty_like(self.design)
-        self.design[:n_j] = self.basis
-        np.multiply(self.basis, self.root, out=self.weighted[:n_j])
+        self.floor = np.where(self.free, -np.inf, 0.0)
+        self.fixed = self.basis * self.root
+        self.fixed_normal = self.fixed @ self.fixed.T
+        self.fixed_right = self.fixed @ self.target
         self.active: NDArray[np.bool_] | None = None
+        self._cut(scanner, resolution, among, start)
+        self._sloped: tuple[_Solution, float, float] | None = None
+
+    def _cut(
+        self,
+        scanner: Scanner,
+        resolution: float | None,
+        among: NDArray[np.bool_],
+        start: float,
+    ) -> None:
+        """Keep the part of the spectra that can come under the data, one row after the other.
+
+        The typical spectrum is one more row: it is moved with the others.
+        """
+        first, spectra = scanner.templates(self.data.binning, resolution)
+        typical = scanner.typical(self.data.binning, resolution)
+        # Where the first data pixel lies on the spectra, at position 0.
+        self.place = self.data.first + self.data.offset - first
+        self.begin = math.floor(self.place - start - _REACH) + int(_NODES[0])
+        self.length = spectra.shape[1]
+        stop = math.floor(self.place - start + _REACH) + self.data.flux.size + int(_NODES[-1])
+        low, high = max(self.begin, 0), min(stop, self.length)
+        rows, width = self.k.stop - self.k.start + 1, stop - self.begin
+        # Some more, for the nodes of the last pixel of all.
+        self.flat = np.zeros(rows * width + _NODES.size - 1)
+        self.near = self.flat[: rows * width].reshape(rows, width)
+        if high > low:
+            inside = slice(low - self.begin, high - self.begin)
+            self.near[:-1, inside] = spectra[among, low:high]
+            self.near[-1:, inside] = typical[:, low:high]
 
     def at(self, position: float) -> _Solution:
-        design, weighted = self.design, self.weighted
-        n_j = self.k.start
-        near, low, part = self._cut(position)
-        moved = self._moved(near, low, part, slopes=False)
-        design[self.k] = moved[:-1]
-        np.multiply(self.times, moved[-1], out=design[self.m])
-        np.multiply(design[n_j:], self.root, out=weighted[n_j:])
-        normal, right = weighted @ weighted.T, weighted @ self.target
-        weights = _bounded(normal + self.penalty, right, self.free, self.active)
+        """All linear unknowns at a position within `_REACH` of the start."""
+        moved = self._moved(self.flat, position, slopes=False)
+        n_j, n = self.k.start, self.m.stop
+        rows = np.empty((n + 1, self.root.size))
+        rows[:n_j], rows[n] = self.fixed, self.target
+        np.multiply(moved[:-1], self.root, out=rows[self.k])
+        np.multiply(self.times, moved[-1] * self.root, out=rows[self.m])
+        weighted = rows[:n]
+        # What does not move is not multiplied anew; all others with all in one product.
+        made = weighted[n_j:] @ rows.T
+        normal, right = self.penalty.copy(), np.concatenate([self.fixed_right, made[:, n]])
+        normal[:n_j, :n_j] += self.fixed_normal
+        normal[:n_j, n_j:] += made[:, :n_j].T
+        normal[n_j:] += made[:, :n]
+        weights = _bounded(normal * (1.0 + 1e-10 * _eye(n)), right, self.floor, self.active)
         self.active = self.free | (weights > 0)
         residual = self.target - weights @ weighted
+        chi2 = float(residual @ residual)
+        return _Solution(position, chi2, weights, self.active, moved, weighted, residual, normal)
+
+    def step(self, at: _Solution) -> float:
+        """From a solution to the minimum, in pixels."""
+        return self._derivatives(at)[0]
+
+    def sigma(self, at: _Solution) -> float:
+        """The error of the position, in pixels."""
+        return self._derivatives(at)[1]
+
+    def model(self, at: _Solution) -> tuple[FloatArray, FloatArray]:
+        """The model, and the additive polynomial in it."""
+        weights = at.weights
+        continuum = weights[: self.k.start] @ self.basis
+        tilt = (weights[self.m] @ self.times) * at.moved[-1]
+        return continuum + weights[self.k] @ at.moved[:-1] + tilt, continuum
+
+    def _derivatives(self, at: _Solution) -> tuple[float, float]:
+        if self._sloped is not None and self._sloped[0] is at:
+            return self._sloped[1:]
         # The model's slope, less what the linear unknowns can do about it.
-        pair = np.stack([weights[self.k] @ near[:-1], near[-1]])
-        rise = self._moved(pair, low, part, slopes=True)
-        slope = (rise[0] + (weights[self.m] @ self.times) * rise[1]) * self.root
-        rows = np.flatnonzero(self.active)
-        small = (normal + self.penalty)[np.ix_(rows, rows)] + 1e-9 * np.eye(rows.size)
-        cross = weighted[rows] @ slope
+        pair = np.zeros(2 * self.near.shape[1] + _NODES.size - 1)
+        rows = pair[: 2 * self.near.shape[1]].reshape(2, -1)
+        np.dot(at.weights[self.k], self.near[:-1], out=rows[0])
+        rows[1] = self.near[-1]
+        rise = self._moved(pair, at.position, slopes=True)
+        slope = (rise[0] + (at.weights[self.m] @ self.times) * rise[1]) * self.root
+        use = at.active.nonzero()[0]
+        small = at.normal[use[:, None], use] + 1e-9 * _eye(use.size)
+        cross = (at.weighted @ slope)[use]
         curvature = max(float(slope @ slope - cross @ np.linalg.solve(small, cross)), 1e-12)
-        return _Solution(
-            position,
-            float(residual @ residual),
-            float(slope @ residual) / curvature,
-            1.0 / np.sqrt(curvature),
-            weights,
-            weights @ design,
-        )
+        self._sloped = (at, float(slope @ at.residual) / curvature, 1.0 / math.sqrt(curvature))
+        return self._sloped[1:]
 
-    def _cut(self, position: float) -> tuple[FloatArray, int, float]:
-        """The part of the spectra under the data, the first pixel it reaches, and the rest
-        of a pixel that it is to be moved by.
+    def _moved(self, flat: FloatArray, position: float, *, slopes: bool) -> FloatArray:
+        """Rows like those of `near` at the data's pixels, or their derivative in the shift.
+
+        Lagrange interpolation; 0 where the spectra end.
         """
-        place = self.data.first + self.data.offset - self.first - position
-        whole = int(np.floor(place))
-        count, length = self.data.flux.size, self.spectra.shape[1]
+        place = self.place - position
+        whole, count = math.floor(place), self.data.flux.size
+        # One pass over all rows: what runs from one into the next is cut away.
+        made = np.correlate(flat, _lagrange(place - whole, slopes=slopes), "valid")
+        skip = whole + int(_NODES[0]) - self.begin
+        moved = made.reshape(-1, self.near.shape[1])[:, skip : skip + count]
         low = max(0, -whole - int(_NODES[0]))
-        high = min(count, length - whole - int(_NODES[-1]))
-        begin = whole + low + int(_NODES[0])
-        stop = whole + high + int(_NODES[-1])
-        near = self.spectra[:, begin:stop] if high > low else self.spectra[:, :0]
-        return near, low, place - whole
+        high = max(low, min(count, self.length - whole - int(_NODES[-1])))
+        moved[:, :low] = 0.0
+        moved[:, high:] = 0.0
+        return moved
 
-    def _moved(self, near: FloatArray, low: int, part: float, *, slopes: bool) -> FloatArray:
-        """Spectra at the data's pixels, or their derivative in the shift.
 
-        Lagrange interpolation; 0 beyond the ends of the spectra.
-        """
-        made = np.zeros((len(near), self.data.flux.size))
-        count = near.shape[1] - (_NODES.size - 1)
-        if count > 0:
-            into = made[:, low : low + count]
-            for start, weight in enumerate(_lagrange(part, slopes=slopes)):
-                into += weight * near[:, start : start + count]
-        return made
+@lru_cache(maxsize=64)
+def _eye(count: int) -> FloatArray:
+    return np.eye(count)
 
 
 def _lagrange(x: float, *, slopes: bool) -> FloatArray:
     """Weights of the nodes for the value at x, or for minus the derivative there."""
-    degree = np.arange(_NODES.size)
     if not slopes:
-        return np.asarray(x**degree @ _TO_POLYNOMIAL)
-    powers = np.concatenate([[0.0], degree[1:] * x ** (degree[1:] - 1.0)])
+        return np.asarray(x**_DEGREE @ _TO_POLYNOMIAL)
+    powers = np.zeros(_NODES.size)
+    powers[1:] = _DEGREE[1:] * x ** _DEGREE[:-1]
     return np.asarray(-(powers @ _TO_POLYNOMIAL))
 
 
 def _bounded(
     normal: FloatArray,
     right: FloatArray,
-    free: NDArray[np.bool_],
+    floor: FloatArray,
     guess: NDArray[np.bool_] | None = None,
 ) -> FloatArray:
-    """Least squares in which the unknowns that are not free stay at or above zero.
+    """Least squares in which unknowns stay at or above a floor, 0 or minus infinity.
 
     The active-set method of Lawson & Hanson (1974, Solving Least Squares Problems, ch. 23),
     on the normal equations; all unknowns that are negative leave the set at once.
     `guess` are the unknowns that are probably not zero.
     """
-    full = normal.copy()
-    full[np.diag_indices(len(full))] *= 1.0 + 1e-10
     active = np.ones(len(right), dtype=bool) if guess is None else guess.copy()
     small = 1e-8 * float(np.abs(right).max())
     for round_ in range(4 * len(right)):
-        rows = np.flatnonzero(active)
+        rows = active.nonzero()[0]
         solution = np.zeros_like(right)
-        solution[rows] = np.linalg.solve(full[np.ix_(rows, rows)], right[rows])
-        negative = active & ~free & (solution < 0)
+        solution[rows] = np.linalg.solve(normal[rows[:, None], rows], right[rows])
+        # Those that are not active are 0.
+        negative = solution < floor
         if negative.any():
             # One at a time where all at once goes round in circles.
             if round_ > len(right):
                 negative = np.arange(len(right)) == np.where(negative, solution, 0.0).argmin()
             active &= ~negative
             continue
-        gradient = np.where(active, 0.0, right - full @ solution)
+        if rows.size == len(right):
+            break
+        gradient = np.where(active, 0.0, right - normal @ solution)
         if not (gradient > small).any():
             break
         active[gradient.argmax()] = True
-    return np.asarray(np.maximum(solution, np.where(free, -np.inf, 0.0)))
+    return np.asarray(np.maximum(solution, floor))

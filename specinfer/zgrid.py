@@ -75,8 +75,10 @@ class Gridded(NamedTuple):
         first = self.first // factor
         before = self.first - first * factor
         after = -(before + self.flux.size) % factor
-        weight = np.pad(self.weight, (before, after)).reshape(-1, factor)
-        flux = np.pad(self.flux, (before, after)).reshape(-1, factor)
+        padded = np.zeros((2, before + self.flux.size + after))
+        inside = slice(before, before + self.flux.size)
+        padded[0, inside], padded[1, inside] = self.weight, self.flux
+        weight, flux = padded.reshape(2, -1, factor)
         total = weight.sum(axis=1)
         mean = (weight * flux).sum(axis=1) / np.where(total > 0, total, 1.0)
         scatter = float((weight * flux**2).sum() - (total * mean**2).sum())

@@ -13,6 +13,7 @@ redrock (Ross et al. 2020, and github.com/desihub/redrock) solves at every redsh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -20,7 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from specinfer import zwindow
 from specinfer.zgrid import LN_STEP, Gridded
+from specinfer.zwindow import Products, Rows
 
 FloatArray = NDArray[np.float64]
 
@@ -30,10 +33,6 @@ _BLOCK = 64
 _SAME_RESOLUTION = 0.1
 # Least variance of the prior along any axis, over the mean one.
 _FLOOR = 1e-3
-# An unknown of which the others explain all but this share is left out.
-_COLLINEAR = 1e-10
-# Up to so many shifts a matrix product beats the FFT.
-_FEW = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +85,9 @@ class Curve(NamedTuple):
 
 
 class _Tables(NamedTuple):
-    """What the scan of a family needs besides the spectrum, for one window of pixels.
+    """What the scan of many shifts needs besides the spectrum, for one window of pixels.
 
-    `single` and `pairs` are the eigen-spectra T_k, turned to the axes of the prior, and their
-    products T_k T_l, k <= l: for many shifts their transforms, for few themselves. `tilted` is
-    the typical spectrum M, and `tilted_pairs` are M T_k and M M.
+    The transforms of what `zwindow.Products` names; the last of `tilted_pairs` is M M.
     """
 
     shifts: NDArray[np.intp]
@@ -122,6 +119,7 @@ class Scanner:
         # Methods of one scanner: the caches go when it goes.
         self._templates = lru_cache(maxsize=16)(self._make_templates)
         self._typical = lru_cache(maxsize=16)(self._make_typical)
+        self._products = lru_cache(maxsize=8)(self._make_products)
         self._tables = lru_cache(maxsize=16)(self._make_tables)
 
     def templates(self, binning: int, resolution: float | None) -> tuple[int, FloatArray]:
@@ -182,28 +180,39 @@ class Scanner:
         """
         start = data.first // _BLOCK * _BLOCK
         stop = -(-(data.first + data.flux.size) // _BLOCK) * _BLOCK
+        # The polynomials of the whole window of pixels.
+        before = data.first - start
+        inside = slice(before, before + data.flux.size)
+        basis, times = self.polynomials(stop - start)
+        basis, times = basis[:, inside], times[:, inside]
+        # Less what the polynomial alone explains: small numbers lose fewer digits.
+        flux = data.flux - null_fit(basis, data.weight, data.flux)
+        whole = float((data.weight * flux**2).sum())
         low, high = self._shifts(data.binning, redshifts)
-        tables = self._tables(start, stop - start, data.binning, _rounded(resolution), low, high)
-        padding = (data.first - start, stop - data.first - data.flux.size)
-        weight, flux = np.pad(data.weight, padding), np.pad(data.flux, padding)
-        normal, right, whole = self._equations(weight, flux, tables)
-        gain = _gain(normal, right, self.additive)
+        near = _rounded(resolution)
+        if high - low < zwindow.FEW:
+            shifts = np.arange(low, high + 1)
+            rows = Rows(data.first, data.weight, flux, basis, times)
+            gain = zwindow.gains(rows, self._products(data.binning, near), low, high)
+        else:
+            tables = self._tables(start, stop - start, data.binning, near, low, high)
+            padding = (before, stop - data.first - data.flux.size)
+            weight, flux = np.pad(data.weight, padding), np.pad(flux, padding)
+            gain = zwindow.careful_gains(*self._equations(weight, flux, tables), self.additive)
+            gain, shifts = gain[::-1], tables.shifts[::-1]
+        redshift = np.expm1((shifts + data.offset) * data.binning * LN_STEP)
         # Pixels outside the overlap count with the polynomial alone, in every family.
-        chi2 = whole - gain[::-1]
-        redshift = np.expm1((tables.shifts[::-1] + data.offset) * data.binning * LN_STEP)
-        return Curve(redshift, chi2)
+        return Curve(redshift, whole - gain)
 
     def _equations(
         self, weight: FloatArray, flux: FloatArray, tables: _Tables
-    ) -> tuple[FloatArray, FloatArray, float]:
-        """The lower triangles of the normal matrices, their right sides, and chi2 without."""
+    ) -> tuple[FloatArray, FloatArray]:
+        """The lower triangles of the normal matrices, (n, n, S), and their right sides, (n, S)."""
         n_shifts, n_k = tables.shifts.size, self.family.spectra.shape[0]
         n_j, n_m = self.additive, self.multiplicative
         n = n_j + n_k + n_m
         k, m = slice(n_j, n_j + n_k), slice(n_j + n_k, n)
         basis, times = self.polynomials(weight.size)
-        # Less what the polynomial alone explains: small numbers lose fewer digits.
-        flux = flux - null_fit(basis, weight, flux)
         normal = np.zeros((n, n, n_shifts))
         right = np.zeros((n, n_shifts))
         # polynomial x polynomial, polynomial x data
@@ -229,7 +238,7 @@ class Scanner:
             normal[n_j + n_k + i, n_j + n_k + j] = products[:, 0]
         diagonal = np.arange(n_j, n)
         normal[diagonal, diagonal] += 1.0
-        return normal, right, float((weight * flux**2).sum())
+        return normal, right
 
     def _shifts(self, binning: int, redshifts: tuple[float, float] | None) -> tuple[int, int]:
         """The lowest and the highest shift."""
@@ -237,7 +246,7 @@ class Scanner:
         low, high = family.redshift_min, family.redshift_max
         if redshifts is not None:
             low, high = max(low, redshifts[0]), min(high, redshifts[1])
-        return int(np.floor(np.log1p(low) / width)), int(np.ceil(np.log1p(high) / width))
+        return math.floor(math.log1p(low) / width), math.ceil(math.log1p(high) / width)
 
     def _make_templates(self, binning: int, resolution: float | None) -> tuple[int, FloatArray]:
         family = self.family
@@ -253,48 +262,58 @@ class Scanner:
     def _make_typical(self, binning: int, resolution: float | None) -> FloatArray:
         return self.family.typical[None] @ self.templates(binning, resolution)[1]
 
+    def _make_products(self, binning: int, resolution: float | None) -> Products:
+        first, spectra = self.templates(binning, resolution)
+        laid, tilted = self.axes.T @ spectra, self.family.typical[None] @ spectra
+        j, i = np.triu_indices(len(spectra))
+        return Products(first, laid, laid[i] * laid[j], tilted, tilted * laid)
+
     def _make_tables(
         self, start: int, size: int, binning: int, resolution: float | None, low: int, high: int
     ) -> _Tables:
-        first, spectra = self.templates(binning, resolution)
+        products = self._products(binning, resolution)
+        first, n_pixels = products.first, products.single.shape[1]
         # Falling: index r of a correlation is the shift high - r.
         shifts = np.arange(high, low - 1, -1)
-        few = shifts.size <= _FEW
         # Eigen-spectrum pixel t stands at data pixel t + shift: those from start - high on.
-        length = size + shifts.size - 1
-        length = length if few else _good_length(length)
+        length = _good_length(size + shifts.size - 1)
         base = start - high
-        laid = np.zeros((len(spectra), length))
-        take = np.arange(max(base, first), min(start + size - low, first + spectra.shape[1]))
-        laid[:, take - base] = self.axes.T @ spectra[:, take - first]
-        j, i = np.triu_indices(len(spectra))
-        tilted = np.zeros((1, length))
-        tilted[:, take - base] = self.family.typical @ spectra[:, take - first]
-        made: list[NDArray[Any]] = [
-            laid,
-            laid[i] * laid[j],
-            tilted,
-            tilted * np.concatenate([laid, tilted]),
-        ]
-        if not few:
-            made = [np.fft.rfft(one, axis=-1) for one in made]
-        reach_low = np.clip(first + shifts - start, 0, size)
-        reach_high = np.clip(first + spectra.shape[1] + shifts - start, 0, size)
-        single, pairs, typical, typical_pairs = made
-        return _Tables(shifts, length, single, pairs, typical, typical_pairs, reach_low, reach_high)
+        begin = max(base, first)
+        take = slice(begin, max(begin, min(start + size - low, first + n_pixels)))
+
+        def transform(rows: FloatArray) -> NDArray[Any]:
+            laid = np.zeros((len(rows), length))
+            laid[:, take.start - base : take.stop - base] = rows[
+                :, take.start - first : take.stop - first
+            ]
+            return np.fft.rfft(laid, axis=-1)
+
+        return _Tables(
+            shifts,
+            length,
+            transform(products.single),
+            transform(products.pairs),
+            transform(products.tilted),
+            transform(np.concatenate([products.tilted_pairs, products.tilted**2])),
+            np.clip(first + shifts - start, 0, size),
+            np.clip(first + n_pixels + shifts - start, 0, size),
+        )
 
 
 def _rounded(resolution: float | None) -> float | None:
     """Nearly the same resolutions, as those of a survey's fibres, share their tables."""
     if resolution is None:
         return None
-    return float(np.exp(np.round(np.log(resolution) / _SAME_RESOLUTION) * _SAME_RESOLUTION))
+    return math.exp(round(math.log(resolution) / _SAME_RESOLUTION) * _SAME_RESOLUTION)
 
 
 @lru_cache(maxsize=32)
 def _polynomials(count: int, additive: int, multiplicative: int) -> tuple[FloatArray, FloatArray]:
     x = np.linspace(-1.0, 1.0, count)
-    basis: FloatArray = np.polynomial.legendre.legvander(x, additive - 1).T.astype(np.float64)
+    basis = np.ones((additive, count))
+    # Legendre's, by Bonnet's recursion.
+    for n in range(1, additive):
+        basis[n] = x if n == 1 else ((2 * n - 1) * x * basis[n - 1] - (n - 1) * basis[n - 2]) / n
     return basis, x ** np.arange(1, multiplicative + 1)[:, None]
 
 
@@ -302,13 +321,6 @@ def _correlate(data: FloatArray, spectra: NDArray[Any], tables: _Tables) -> Floa
     """Sums over pixels of data times shifted eigen-spectra: (n_data, n_spectra, S)."""
     count = tables.shifts.size
     out = np.empty((len(data), len(spectra), count))
-    if not np.iscomplexobj(spectra):
-        for row, one in enumerate(data):
-            # Column r holds the data moved by r pixels.
-            padded = np.pad(one, count - 1)
-            moved = np.lib.stride_tricks.sliding_window_view(padded, count)[:, ::-1]
-            out[row] = spectra @ np.ascontiguousarray(moved)
-        return out
     for row, one in enumerate(np.fft.rfft(data, tables.length, axis=-1)):
         made = np.fft.irfft(np.conj(one) * spectra, tables.length, axis=-1)
         out[row] = made[:, :count]
@@ -328,30 +340,6 @@ def null_fit(basis: FloatArray, weight: FloatArray, flux: FloatArray) -> FloatAr
     normal = left @ basis.T
     normal[np.diag_indices(len(normal))] *= 1.0 + 1e-10
     return np.asarray(np.linalg.lstsq(normal, left @ flux, rcond=None)[0] @ basis)
-
-
-def _gain(normal: FloatArray, right: FloatArray, n_null: int) -> FloatArray:
-    """How much the unknowns after the first `n_null` lower chi2, at every shift.
-
-    Cholesky factors of all matrices at once: the loops run over unknowns, numpy over the
-    shifts. Only the lower triangle of `normal`, shape (n, n, S), is used; it is overwritten.
-    """
-    n = len(right)
-    gain = np.zeros(right.shape[1])
-    diagonal = np.arange(n)
-    least = _COLLINEAR * normal[diagonal, diagonal]
-    for k in range(n):
-        # A pivot that vanished belongs to an unknown that the others already explain.
-        pivot = normal[k, k]
-        usable = pivot > least[k]
-        inverse = np.where(usable, 1.0 / np.where(usable, pivot, 1.0), 0.0)
-        if k >= n_null:
-            gain += right[k] ** 2 * inverse
-        for row in range(k + 1, n):
-            factor = normal[row, k] * inverse
-            right[row] -= factor * right[k]
-            normal[row, k + 1 : row + 1] -= factor * normal[k + 1 : row + 1, k]
-    return gain
 
 
 def convolve(spectra: FloatArray, sigma: float) -> FloatArray:

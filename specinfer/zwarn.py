@@ -7,6 +7,7 @@ have its names and numbers; those from 16 on are ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ MEANINGS = {
 # bands of OH beyond 7200 Angstrom, which are too many to name.
 SKY_LINES = (5578.9, 5891.6, 5897.6, 6302.0, 6365.5, 6865.0)
 _NEAR_SKY = 6.0
+_SKY_EDGES = np.log10(np.array(SKY_LINES) + _NEAR_SKY * np.array([[-1.0], [1.0]]))
 # Half the width of what counts as one line, in ln(wavelength): 900 km/s.
 _LINE = 0.003
 
@@ -91,11 +93,43 @@ def gains(found: Found, data: Gridded) -> FloatArray:
     return np.asarray(data.weight * ((data.flux - found.null) ** 2 - (data.flux - best) ** 2))
 
 
+class Evidence(NamedTuple):
+    """What warnings are made of.
+
+    Attributes
+    ----------
+    coverage : float
+        Usable range, in ln(wavelength).
+    gain : float
+        Improvement over a smooth continuum, in chi2.
+    sky, line : float
+        The parts of it on sky lines, and in one line.
+    """
+
+    coverage: float
+    gain: float
+    sky: float
+    line: float
+
+
+def evidence_of(found: Found, data: Gridded) -> Evidence:
+    """What `zwarning` needs to know of the best fit and the spectrum."""
+    pixel = data.binning * LN_STEP
+    gain = gains(found, data)
+    return Evidence(
+        float(np.count_nonzero(data.weight)) * pixel,
+        float(gain.sum()),
+        float(gain[_on_sky(data.centres)].sum()),
+        _best_window(gain, pixel),
+    )
+
+
 def zwarning(
     found: Found,
     data: Gridded,
     limits: Limits | None = None,
     resolution: float | None = None,
+    evidence: Evidence | None = None,
 ) -> int:
     """The bit mask of a search.
 
@@ -106,24 +140,23 @@ def zwarning(
     limits : Limits, optional
     resolution : float, optional
         Resolving power of the spectrum, if it is known.
+    evidence : Evidence, optional
+        If it is known already.
 
     Returns
     -------
     int
     """
     limits = limits or Limits()
-    pixel = data.binning * LN_STEP
-    usable = float((data.weight > 0).sum()) * pixel
-    gain = gains(found, data)
-    total = float(gain.sum())
+    known = evidence or evidence_of(found, data)
+    total = known.gain
     raised = {
-        "LITTLE_COVERAGE": usable < limits.coverage,
+        "LITTLE_COVERAGE": known.coverage < limits.coverage,
         "SMALL_DELTA_CHI2": found.delta_chi2 < limits.delta_chi2,
         "Z_FITLIMIT": found.fits[0].at_limit,
         "NO_SIGNAL": total < limits.gain,
-        "SKYLINE_DRIVEN": total > 0
-        and float(gain[_on_sky(data.centres)].sum()) > limits.sky_share * total,
-        "SINGLE_LINE": total > 0 and _best_window(gain, pixel) > limits.line_share * total,
+        "SKYLINE_DRIVEN": total > 0 and known.sky > limits.sky_share * total,
+        "SINGLE_LINE": total > 0 and known.line > limits.line_share * total,
         "OUT_OF_DOMAIN": resolution is not None and resolution < limits.resolution,
     }
     return mask(*(name for name, is_set in raised.items() if is_set))
@@ -132,8 +165,7 @@ def zwarning(
 def _on_sky(centres: FloatArray) -> NDArray[np.bool_]:
     """Pixels on sky lines, from their rising log10(wavelength)."""
     on = np.zeros(centres.size, dtype=bool)
-    lines = np.array(SKY_LINES)
-    low, high = np.searchsorted(centres, np.log10([lines - _NEAR_SKY, lines + _NEAR_SKY]))
+    low, high = centres.searchsorted(_SKY_EDGES)
     for start, stop in zip(low, high, strict=True):
         on[start:stop] = True
     return on

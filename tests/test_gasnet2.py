@@ -14,11 +14,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import fake_spectrum
 
-from specinfer import Classifier, Spectrum, plot
+from specinfer import Classifier, Spectrum, pdf, plot
 from specinfer.errors import ModelError
 from specinfer.models import card_fingerprint, load_card
 from specinfer.networks import gasnet2
-from specinfer.networks.gasnet2 import SubclassAnswer
+from specinfer.networks.gasnet2_answer import MODE_WIDTH, SubclassAnswer
 from specinfer.preprocess import N_CHANNELS, Preprocessing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,6 +154,18 @@ def test_an_answer_does_not_change_with_its_batch_mates(tmp_path: Path) -> None:
         (alone,) = answers(folder, [one])
         assert alone.redshift == pytest.approx(other.redshift, abs=1e-6)
         assert alone.probability == pytest.approx(other.probability, abs=1e-6)
+
+
+def test_modes_that_are_kept_are_those_of_the_distribution(tmp_path: Path) -> None:
+    made, other = answers(write_subclass_model(tmp_path), [fake_spectrum(1), fake_spectrum(2)])
+    for one in (made, other):
+        # Kept for the best family, computed for one that has no candidates; more than are kept.
+        assert "GALAXY" in one.family_modes
+        for family, count in (("GALAXY", 1), ("GALAXY", 3), ("QSO", 2), ("GALAXY", 5)):
+            expected = pdf.modes(one.family_pdfs[family], one.ln1z, count, MODE_WIDTH)
+            found = one.modes(family, count)
+            np.testing.assert_allclose(found.centre, expected.centre, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(found.mass, expected.mass, rtol=0, atol=1e-12)
 
 
 def test_results_fit_the_schema_and_have_a_picture(tmp_path: Path) -> None:

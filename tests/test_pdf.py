@@ -21,6 +21,7 @@ from specinfer.pdf import (
     modes,
     point_estimate,
     quantile,
+    quantiles,
     softmax,
 )
 
@@ -138,6 +139,14 @@ def test_quantiles_rise() -> None:
     assert np.all(np.diff(values, axis=0) >= 0)
 
 
+def test_several_quantiles_are_each_of_them() -> None:
+    p = np.stack([[gaussian(0.3, 0.01), gaussian(0.7, 0.2)], [gaussian(0.1, 0.05)] * 2])
+    made = quantiles(p, GRID, (0.1, 0.5, 0.84))
+    assert made.shape == (2, 2, 3)
+    for place, level in enumerate((0.1, 0.5, 0.84)):
+        np.testing.assert_array_equal(made[..., place], quantile(p, GRID, level))
+
+
 # --- modes ---------------------------------------------------------------------------
 
 
@@ -169,6 +178,20 @@ def test_modes_at_the_ends_of_the_grid() -> None:
     found = modes(p, GRID, count=2)
     np.testing.assert_allclose(found.centre, [GRID[0], GRID[-1]])
     np.testing.assert_allclose(found.mass, [0.6, 0.4])
+
+
+def test_modes_of_a_row_are_those_of_the_row_alone() -> None:
+    p = np.stack([0.6 * gaussian(0.3, 0.01) + 0.4 * gaussian(0.7, 0.03), gaussian(1.58, 0.02)])
+    both = modes(p, GRID, count=3)
+    for row in range(2):
+        alone = modes(p[row], GRID, count=3)
+        np.testing.assert_array_equal(both.centre[row], alone.centre)
+        np.testing.assert_array_equal(both.mass[row], alone.mass)
+
+
+def test_fewer_modes_are_the_first_of_more() -> None:
+    p = 0.6 * gaussian(0.3, 0.01) + 0.4 * gaussian(0.7, 0.03)
+    np.testing.assert_array_equal(modes(p, GRID, 1).centre, modes(p, GRID, 4).centre[:1])
 
 
 def test_masses_of_many_modes_sum_to_at_most_one() -> None:

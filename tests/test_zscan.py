@@ -227,6 +227,16 @@ def test_a_sky_line_is_no_redshift() -> None:
     assert "SKYLINE_DRIVEN" in zwarn.names(zwarn.zwarning(found, data))
 
 
+def test_warnings_of_evidence_that_is_known_are_the_same() -> None:
+    data = observed(galaxy(), (1.0, 0.3, 0.2), 0.21, 1.0, 1)
+    found = find(data, [Search(Scanner(galaxy())), Search(Scanner(star()))])
+    evidence = zwarn.evidence_of(found, data)
+    assert evidence.gain == pytest.approx(found.null_chi2 - found.fits[0].chi2)
+    for limits in (zwarn.Limits(), zwarn.Limits(gain=1e9, coverage=9.0, line_share=1e-3)):
+        mask = zwarn.zwarning(found, data, limits, 50.0)
+        assert zwarn.zwarning(found, data, limits, 50.0, evidence) == mask
+
+
 def test_the_bits_of_redrock_keep_their_numbers() -> None:
     assert zwarn.mask("LITTLE_COVERAGE", "SMALL_DELTA_CHI2", "Z_FITLIMIT") == 2 + 4 + 32
     assert zwarn.names(2 + 4 + 32) == ("LITTLE_COVERAGE", "SMALL_DELTA_CHI2", "Z_FITLIMIT")

@@ -53,6 +53,8 @@ def families_of(p_class: FloatArray) -> FloatArray:
 def redshift_block(name: str, made: Outputs, truth: SurveyInput, bins: Bins) -> dict[str, Any]:
     """How p(z | family) is to be read."""
     output = f"{name.lower()}_redshift_logits"
+    # One p(z) for all, where the network has no p(z | family).
+    output = output if output in made else "redshift_logits"
     mine = truth.family == list(FAMILIES).index(name)
     logits, value = made[output][mine], np.log1p(truth.redshift[mine])
     temperature = fit_temperature(lambda t: binned_nll(pdf.softmax(logits, t), value, bins))
@@ -62,6 +64,60 @@ def redshift_block(name: str, made: Outputs, truth: SurveyInput, bins: Bins) -> 
         "temperature": temperature,
         "levels": levels(mass, np.ones(len(mass))),
     }
+
+
+def calibration_block(
+    made: Outputs,
+    truth: SurveyInput,
+    seen: Outputs,
+    family: NDArray[np.intp],
+    bins: Bins,
+) -> tuple[dict[str, Any], FloatArray, FloatArray]:
+    """What a card says of how outputs are read.
+
+    Parameters
+    ----------
+    made : Outputs
+        Of simulated spectra of validation objects.
+    truth : SurveyInput
+        What is true of them.
+    seen : Outputs
+        Of real validation spectra.
+    family : ndarray of int
+        Their families.
+    bins : Bins
+        Of ln(1+z).
+
+    Returns
+    -------
+    block : dict
+    p, p_real : ndarray, shape (n, 4)
+        Calibrated probabilities of the families and of no signal.
+    """
+    known = truth.subclass >= 0
+    temperature = fit_temperature(
+        lambda t: class_nll(made["class_logits"][known], truth.subclass[known], t)
+    )
+    p = families_of(pdf.softmax(made["class_logits"], temperature))
+    p_real = families_of(pdf.softmax(seen["class_logits"], temperature))
+    both = np.concatenate([p, p_real])
+    labels = np.concatenate([truth.family, family])
+    evidence = -np.concatenate([log_evidence(x["class_logits"]) for x in (made, seen)])
+    block = {
+        "redshift": {name: redshift_block(name, made, truth, bins) for name in DISTANT}
+        | {"STAR": {"spread": round(VELOCITY_SPREAD, 6)}},
+        "calibration": {
+            "class_temperature": temperature,
+            "prediction_set": {
+                "coverage": COVERAGE,
+                "threshold": round(set_threshold(both, labels, np.ones(len(labels)), COVERAGE), 6),
+            },
+            "novelty_limit": round(
+                weighted_quantile(evidence, np.ones(len(evidence)), 1.0 - _NOVEL), 4
+            ),
+        },
+    }
+    return block, p, p_real
 
 
 @app.command()
@@ -92,30 +148,7 @@ def main(
     real = part_of(spectra, "validation")
     seen = outputs_of(network, real_inputs(real, recipe.preprocessing))
     family = np.array([list(FAMILIES).index(one.family) for one in real])
-    known = truth.subclass >= 0
-    temperature = fit_temperature(
-        lambda t: class_nll(made["class_logits"][known], truth.subclass[known], t)
-    )
-    p = families_of(pdf.softmax(made["class_logits"], temperature))
-    p_real = families_of(pdf.softmax(seen["class_logits"], temperature))
-    both = np.concatenate([p, p_real])
-    labels = np.concatenate([truth.family, family])
-    bins = recipe.redshift_bins
-    evidence = -np.concatenate([log_evidence(x["class_logits"]) for x in (made, seen)])
-    block = {
-        "redshift": {name: redshift_block(name, made, truth, bins) for name in DISTANT}
-        | {"STAR": {"spread": round(VELOCITY_SPREAD, 6)}},
-        "calibration": {
-            "class_temperature": temperature,
-            "prediction_set": {
-                "coverage": COVERAGE,
-                "threshold": round(set_threshold(both, labels, np.ones(len(labels)), COVERAGE), 6),
-            },
-            "novelty_limit": round(
-                weighted_quantile(evidence, np.ones(len(evidence)), 1.0 - _NOVEL), 4
-            ),
-        },
-    }
+    block, p, p_real = calibration_block(made, truth, seen, family, recipe.redshift_bins)
     (run / "calibration.json").write_text(json.dumps(block, indent=1) + "\n")
     console = Console(stderr=True)
     console.print(json.dumps(block), highlight=False)

@@ -11,11 +11,16 @@ from typing import Any
 
 import onnx
 
-from specinfer.models import card_fingerprint
+from specinfer.models import HALF_NAME, card_fingerprint
 from training.paths import ROOT
 
 
-def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None = None) -> None:
+def write_card(
+    folder: Path,
+    card: dict[str, Any],
+    model: onnx.ModelProto | None = None,
+    half: onnx.ModelProto | None = None,
+) -> None:
     """Write card.json and model.onnx so that each vouches for the other.
 
     The card's fingerprint goes into the graph's metadata, the graph's sha256 into
@@ -29,8 +34,10 @@ def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None
         All of the card but ``sha256``, which is set here.
     model : onnx.ModelProto, optional
         The network; default is the one that is already in the folder.
+    half : onnx.ModelProto, optional
+        The network in half precision; default is the one in the folder, if there is one.
     """
-    card = {key: value for key, value in card.items() if key != "sha256"}
+    card = {key: value for key, value in card.items() if key not in ("sha256", "half_sha256")}
     folder.mkdir(parents=True, exist_ok=True)
     if card["family"] == "survey":
         # A combination has no graph: its hash is that of the card itself.
@@ -38,6 +45,20 @@ def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None
         return
     if model is None:
         model = onnx.load(folder / "model.onnx")
+        if (folder / HALF_NAME).is_file():
+            half = onnx.load(folder / HALF_NAME)
+    files = {"model.onnx": _named(model, card)}
+    if half is not None:
+        files[HALF_NAME] = _named(half, card)
+    keys = {"model.onnx": "sha256", HALF_NAME: "half_sha256"}
+    for name, content in files.items():
+        card[keys[name]] = hashlib.sha256(content).hexdigest()
+        _replace(folder / name, content)
+    _write_json(folder / "card.json", card)
+
+
+def _named(model: onnx.ModelProto, card: dict[str, Any]) -> bytes:
+    """A graph that says which card it belongs to."""
     onnx.helper.set_model_props(
         model,
         {
@@ -46,16 +67,18 @@ def write_card(folder: Path, card: dict[str, Any], model: onnx.ModelProto | None
             "card_sha256": card_fingerprint(card),
         },
     )
-    content = model.SerializeToString(deterministic=True)
-    card["sha256"] = hashlib.sha256(content).hexdigest()
-    _replace(folder / "model.onnx", content)
-    _write_json(folder / "card.json", card)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def publish(made: Path, folder: Path) -> None:
     """Copy a finished model folder over another; the card last, each file replaced whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("golden.npz", "model.onnx", "card.json")
+    names = [
+        name
+        for name in ("golden.npz", HALF_NAME, "model.onnx", "card.json")
+        if name != HALF_NAME or (made / name).is_file()
+    ]
     for name in names:
         shutil.copyfile(made / name, folder / (name + ".tmp"))
     for name in names:

@@ -22,6 +22,7 @@ from training.architectures import architecture_name, count_parameters
 from training.architectures.eigen import EigenNet
 from training.architectures.fuse import fuse
 from training.architectures.served import Served
+from training.architectures.specpt import SpecPTNet
 from training.architectures.survey import SurveyNet
 from training.archive.labels import CLASSES, IA_SUBTYPES, PHASE_CLASSES
 from training.archive.library import Library, library_hash
@@ -66,20 +67,24 @@ CITATIONS = (
 )
 
 
-def to_onnx(network: Served | SurveyNet | EigenNet) -> onnx.ModelProto:
+def to_onnx(
+    network: Served | SurveyNet | EigenNet | SpecPTNet, channels: int = N_CHANNELS
+) -> onnx.ModelProto:
     """The graph of a fused network, with a free batch dimension.
 
     Parameters
     ----------
     network : Served
         In evaluation mode, without normalisation layers.
+    channels : int, optional
+        Of the input.
 
     Returns
     -------
     onnx.ModelProto
         Checked; initializers are named like the network's parameters.
     """
-    example = torch.zeros(2, N_CHANNELS, network.config.n_pixels)
+    example = torch.zeros(2, channels, network.config.n_pixels)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings():
         # The exporter warns about its own internals.

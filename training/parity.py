@@ -18,10 +18,12 @@ from torch import nn
 from specinfer.engine import Session
 from specinfer.models import load_card, read_model
 from training.architectures import (
+    build_specpt,
     build_survey,
     eigen_from_block,
     from_block,
     named,
+    specpt_from_block,
     survey_from_block,
 )
 from training.architectures.eigen import EigenNet
@@ -48,6 +50,8 @@ def torch_network(folder: Path) -> nn.Module:
         }
     elif block["architecture"] == "survey":
         network = fuse(build_survey(survey_from_block(block)))  # type: ignore[type-var]
+    elif block["architecture"] == "specpt":
+        network = fuse(build_specpt(specpt_from_block(block)))  # type: ignore[type-var]
     else:
         members = block.pop("members")
         network = empty_fused(from_block(block), members)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +12,7 @@ from specinfer import pdf
 from specinfer.engine import MAX_BATCH, Session
 from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard
+from specinfer.networks.gasnet2_answer import MODE_WIDTH, SubclassAnswer
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, Intervals
 from specinfer.preprocess import Prepared, Preprocessing, prepare
@@ -24,108 +23,6 @@ FloatArray = NDArray[np.float64]
 _MODES = 3
 # Families that are less probable give no candidates beside better ones.
 _UNLIKELY = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class SubclassAnswer:
-    """What GaSNet-II says about one spectrum.
-
-    Attributes
-    ----------
-    probabilities : dict of str to float
-        Of the families, and of NO_SIGNAL.
-    prediction_set : tuple of str
-        Families that together hold the true one with the card's coverage.
-    redshift, redshift_err : float or None
-        Median of p(z | family), half its 68 % interval; None for NO_SIGNAL.
-    redshift_interval : dict or None
-    candidates : tuple of Candidate
-        The best pairs of family and mode of its p(z).
-    flags : tuple of str
-    embedding : ndarray, shape (E,), float32
-    novelty : float or None
-        Minus ln of the evidence for all classes together (Liu et al. 2020, NeurIPS 33, 21464).
-    class_probabilities : dict of str to float
-        Of every subclass, and of NO_SIGNAL, as the card names them.
-    ln1z : ndarray, shape (NZ,)
-    family_pdfs : dict of str to ndarray, shape (NZ,)
-        p(z | family), a probability a bin.
-    still_families : tuple of str
-        Families whose redshift is always close to 0.
-    wavelength : ndarray, shape (P,)
-        The network's grid.
-    prepared : Prepared
-    """
-
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...]
-    redshift: float | None
-    redshift_err: float | None
-    redshift_interval: Intervals | None
-    candidates: tuple[Candidate, ...]
-    flags: tuple[str, ...]
-    embedding: NDArray[np.float32]
-    novelty: float
-    class_probabilities: dict[str, float]
-    ln1z: FloatArray
-    family_pdfs: dict[str, FloatArray]
-    still_families: tuple[str, ...]
-    wavelength: FloatArray
-    prepared: Prepared
-
-    @property
-    def class_name(self) -> str:
-        """The most probable family."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
-
-    @property
-    def probability(self) -> float:
-        """Probability of `class_name`."""
-        return self.probabilities[self.class_name]
-
-    @property
-    def subtype(self) -> str | None:
-        """The most probable subclass of the family; None for NO_SIGNAL."""
-        of_class = self.subtype_probabilities
-        return max(of_class, key=of_class.__getitem__) if of_class else None
-
-    @property
-    def subtype_probabilities(self) -> dict[str, float] | None:
-        """P(subclass | family); None for NO_SIGNAL."""
-        return None if self.class_name == NO_SIGNAL else self.subtypes(self.class_name)
-
-    def subtypes(self, family: str) -> dict[str, float]:
-        """P(subclass | family)."""
-        start = f"{family} "
-        inside = {
-            name.removeprefix(start): p
-            for name, p in self.class_probabilities.items()
-            if name.startswith(start)
-        }
-        total = max(sum(inside.values()), 1e-300)
-        return {name: p / total for name, p in inside.items()}
-
-    def to_dict(self, version: str) -> dict[str, Any]:
-        """The answer for the ``models`` block of a result."""
-        return {
-            "version": version,
-            "class": self.class_name,
-            "probability": self.probability,
-            "probabilities": self.probabilities,
-            "prediction_set": list(self.prediction_set),
-            "subtype": self.subtype,
-            "subtype_probabilities": self.subtype_probabilities,
-            "redshift": self.redshift,
-            "redshift_err": self.redshift_err,
-            "redshift_interval": self.redshift_interval,
-            "class_probabilities": self.class_probabilities,
-            "novelty": self.novelty,
-            "flags": sorted(self.flags),
-            "candidates": [
-                {"class": c.class_name, "redshift": c.redshift, "score": c.score}
-                for c in self.candidates
-            ],
-        }
 
 
 class GasNet2:
@@ -190,127 +87,201 @@ class GasNet2:
             raw = self.checked_session.run(
                 {self.card.input_name: np.stack([one.input for one in part])}
             )
-            for i, prepared in enumerate(part):
-                row = {name: values[i] for name, values in raw.items()}
-                place = start + i
-                answers.append(self._answer(row, prepared, spectra[place], known[place]))
+            batch = slice(start, start + len(part))
+            answers += self._answers(raw, part, spectra[batch], known[batch])
         return answers
 
-    def distributions(
-        self, raw: Mapping[str, NDArray[np.float32]], known: float | None = None
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Calibrated P(class), shape (n_classes,), and p(z | family) by family."""
-        p_class = pdf.softmax(raw["class_logits"], self.card.class_temperature)
-        pdfs = {}
-        for name, head in self.card.heads.items():
-            if head.output is None:
-                spread = max(head.spread, 0.3 * self.card.redshift_bins.step)
-                p = np.exp(-0.5 * (self.ln1z / spread) ** 2)
-                pdfs[name] = p / p.sum()
-            else:
-                pdfs[name] = pdf.softmax(raw[head.output], head.temperature)
-        if known is not None:
-            # Bayes: P(family | z) ~ P(family) p(z | family).
-            weight = np.ones(len(p_class))
-            for name, p in pdfs.items():
-                density = float(np.interp(np.log1p(known), self.ln1z, p))
-                weight[list(self.card.columns(name))] = max(density, 1e-6)
-            p_class = p_class * weight / (p_class * weight).sum()
-        return p_class, pdfs
+    @cached_property
+    def _columns(self) -> dict[str, list[int]]:
+        """Columns of the classes of each family."""
+        return {name: list(self.card.columns(name)) for name in self.card.families}
 
-    def _answer(
+    @cached_property
+    def _still_pdfs(self) -> dict[str, FloatArray]:
+        """p(z | family) of families that stand still, the same for every spectrum."""
+        made = {}
+        for name in self.still:
+            spread = max(self.card.heads[name].spread, 0.3 * self.card.redshift_bins.step)
+            p = np.exp(-0.5 * (self.ln1z / spread) ** 2)
+            made[name] = p / p.sum()
+        return made
+
+    @cached_property
+    def _still_modes(self) -> dict[str, pdf.Modes]:
+        return {
+            name: pdf.modes(p, self.ln1z, _MODES, MODE_WIDTH)
+            for name, p in self._still_pdfs.items()
+        }
+
+    def distributions(
         self,
         raw: Mapping[str, NDArray[np.float32]],
-        prepared: Prepared,
-        spectrum: Spectrum,
-        known: float | None,
-    ) -> SubclassAnswer | ReadError:
-        card = self.card
-        if not prepared.valid.any():
-            return ReadError(
-                "out_of_range",
-                f"no usable pixel of {spectrum.wavelength[0]:.0f}-{spectrum.wavelength[-1]:.0f} A "
-                f"falls on the grid of {card.label}",
-            )
-        p_class, pdfs = self.distributions(raw, known)
-        families = {name: float(p_class[list(card.columns(name))].sum()) for name in card.families}
-        ranked = sorted(families, key=lambda name: -families[name])
-        best = ranked[0]
-        redshift, error, interval = self._redshift(best, pdfs, known)
-        novelty = -float(np.logaddexp.reduce(raw["class_logits"].astype(np.float64)))
-        flags = {
-            "LOW_SNR": not spectrum.snr >= card.low_snr,
-            "LITTLE_COVERAGE": float(prepared.coverage) < card.min_coverage,
-            "NO_SIGNAL": best == NO_SIGNAL,
-            "NOVEL": novelty > card.novelty_limit,
-            "Z_GIVEN": known is not None,
-        }
-        kept = tuple(name for name in ranked if families[name] >= card.set_threshold)
-        return SubclassAnswer(
-            probabilities=families,
-            prediction_set=kept or (best,),
-            redshift=redshift,
-            redshift_err=error,
-            redshift_interval=interval,
-            candidates=self._candidates(ranked, families, pdfs, known),
-            flags=tuple(name for name, is_set in flags.items() if is_set),
-            embedding=raw["embedding"],
-            novelty=novelty,
-            class_probabilities={
-                name: float(p) for name, p in zip(card.classes, p_class, strict=True)
-            },
-            ln1z=self.ln1z,
-            family_pdfs=pdfs,
-            still_families=self.still,
-            wavelength=self.config.wavelength,
-            prepared=prepared,
-        )
+        known: Sequence[float | None],
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Calibrated P(class), shape (batch, n_classes), and p(z | family) by family.
 
-    def _redshift(
-        self, family: str, pdfs: Mapping[str, FloatArray], known: float | None
-    ) -> tuple[float | None, float | None, Intervals | None]:
-        """Redshift, error and intervals of a family."""
-        if known is not None:
-            return float(known), None, None
-        head = self.card.heads.get(family)
-        if head is None:
-            return None, None, None
-        if head.output is None:
-            return 0.0, head.spread, None
-        p = pdfs[family]
-        value = float(np.expm1(pdf.quantile(p, self.ln1z, 0.5)))
-        ends = {
-            key: tuple(
-                float(np.expm1(end)) for end in pdf.central_interval(p, self.ln1z, head.levels[key])
-            )
-            for key in head.levels
+        The latter have shape (batch, NZ), or (NZ,) for families that stand still.
+        """
+        p_class = pdf.softmax(raw["class_logits"], self.card.class_temperature)
+        pdfs = {
+            name: pdf.softmax(raw[head.output], head.temperature)
+            if head.output
+            else self._still_pdfs[name]
+            for name, head in self.card.heads.items()
         }
-        low, high = ends["68"]
-        intervals: Intervals = {key: (pair[0], pair[1]) for key, pair in ends.items()}
-        return value, 0.5 * (high - low), intervals
+        for row, redshift in enumerate(known):
+            if redshift is None:
+                continue
+            # Bayes: P(family | z) ~ P(family) p(z | family).
+            weight = np.ones(p_class.shape[1])
+            for name, p in pdfs.items():
+                density = float(np.interp(np.log1p(redshift), self.ln1z, _of_row(p, row)))
+                weight[self._columns[name]] = max(density, 1e-6)
+            p_class[row] = p_class[row] * weight / (p_class[row] * weight).sum()
+        return p_class, pdfs
 
-    def _candidates(
+    def _answers(
         self,
-        ranked: Sequence[str],
-        families: Mapping[str, float],
+        raw: Mapping[str, NDArray[np.float32]],
+        prepared: Sequence[Prepared],
+        spectra: Sequence[Spectrum],
+        known: Sequence[float | None],
+    ) -> list[SubclassAnswer | ReadError]:
+        """What the outputs of a batch mean."""
+        card = self.card
+        p_class, pdfs = self.distributions(raw, known)
+        sums = {name: p_class[:, of].sum(axis=1).tolist() for name, of in self._columns.items()}
+        families = [dict(zip(sums, row, strict=True)) for row in zip(*sums.values(), strict=True)]
+        ranked = [sorted(one, key=one.__getitem__, reverse=True) for one in families]
+        redshifts = self._redshifts([names[0] for names in ranked], pdfs, known)
+        modes = self._modes(ranked, families, pdfs, known)
+        novelty = -np.logaddexp.reduce(raw["class_logits"].astype(np.float64), axis=-1)
+        made: list[SubclassAnswer | ReadError] = []
+        for row, (one, spectrum) in enumerate(zip(prepared, spectra, strict=True)):
+            if not one.valid.any():
+                made.append(
+                    ReadError(
+                        "out_of_range",
+                        f"no usable pixel of {spectrum.wavelength[0]:.0f}-"
+                        f"{spectrum.wavelength[-1]:.0f} A falls on the grid of {card.label}",
+                    )
+                )
+                continue
+            best = ranked[row][0]
+            redshift, error, interval = redshifts[row]
+            flags = {
+                "LOW_SNR": not spectrum.snr >= card.low_snr,
+                "LITTLE_COVERAGE": float(one.coverage) < card.min_coverage,
+                "NO_SIGNAL": best == NO_SIGNAL,
+                "NOVEL": novelty[row] > card.novelty_limit,
+                "Z_GIVEN": known[row] is not None,
+            }
+            p = families[row]
+            kept = tuple(name for name in ranked[row] if p[name] >= card.set_threshold)
+            made.append(
+                SubclassAnswer(
+                    probabilities=p,
+                    prediction_set=kept or (best,),
+                    redshift=redshift,
+                    redshift_err=error,
+                    redshift_interval=interval,
+                    candidates=_candidates(ranked[row], p, modes[row], pdfs, known[row]),
+                    flags=tuple(name for name, is_set in flags.items() if is_set),
+                    embedding=raw["embedding"][row],
+                    novelty=float(novelty[row]),
+                    class_probabilities=dict(zip(card.classes, p_class[row].tolist(), strict=True)),
+                    ln1z=self.ln1z,
+                    family_pdfs={name: _of_row(values, row) for name, values in pdfs.items()},
+                    still_families=self.still,
+                    wavelength=self.config.wavelength,
+                    prepared=one,
+                    family_modes=modes[row],
+                )
+            )
+        return made
+
+    def _redshifts(
+        self,
+        best: Sequence[str],
         pdfs: Mapping[str, FloatArray],
-        known: float | None,
-    ) -> tuple[Candidate, ...]:
-        """The best pairs of family and redshift."""
-        pairs: list[Candidate] = []
-        for name in ranked:
-            if name not in pdfs or (pairs and families[name] < _UNLIKELY):
+        known: Sequence[float | None],
+    ) -> list[tuple[float | None, float | None, Intervals | None]]:
+        """Redshift, error and intervals of the best family of each spectrum."""
+        made: list[tuple[float | None, float | None, Intervals | None]] = [
+            (None if z is None else float(z), None, None) for z in known
+        ]
+        for name, head in self.card.heads.items():
+            rows = [i for i, one in enumerate(best) if one == name and known[i] is None]
+            if head.output is None:
+                for i in rows:
+                    made[i] = (0.0, head.spread, None)
                 continue
-            if known is not None:
-                pairs.append(Candidate(name, float(known), families[name]))
+            if not rows:
                 continue
-            modes = pdf.modes(pdfs[name], self.ln1z, count=_MODES, half_width=0.01)
+            tails = [0.5 * (1.0 - mass) for mass in head.levels.values()]
+            levels = [0.5, *(end for tail in tails for end in (tail, 1.0 - tail))]
+            values = np.expm1(pdf.quantiles(pdfs[name][rows], self.ln1z, levels)).tolist()
+            for i, (middle, *ends) in zip(rows, values, strict=True):
+                pairs = zip(ends[::2], ends[1::2], strict=True)
+                intervals: Intervals = dict(zip(head.levels, pairs, strict=True))
+                low, high = intervals["68"]
+                made[i] = (middle, 0.5 * (high - low), intervals)
+        return made
+
+    def _modes(
+        self,
+        ranked: Sequence[Sequence[str]],
+        families: Sequence[Mapping[str, float]],
+        pdfs: Mapping[str, FloatArray],
+        known: Sequence[float | None],
+    ) -> list[dict[str, pdf.Modes]]:
+        """Modes of p(z | family) of the families that have candidates, of each spectrum."""
+        made: list[dict[str, pdf.Modes]] = [{} for _ in ranked]
+        moving: list[tuple[int, str]] = []
+        for row, names in enumerate(ranked):
+            if known[row] is not None:
+                continue
+            some = [name for name in names if name in pdfs]
+            for rank, name in enumerate(some):
+                if rank > 0 and families[row][name] < _UNLIKELY:
+                    continue
+                if name in self._still_modes:
+                    made[row][name] = self._still_modes[name]
+                else:
+                    moving.append((row, name))
+        if moving:
+            stacked = np.stack([pdfs[name][row] for row, name in moving])
+            found = pdf.modes(stacked, self.ln1z, _MODES, MODE_WIDTH)
+            for (row, name), centre, mass in zip(moving, *found, strict=True):
+                made[row][name] = pdf.Modes(centre, mass)
+        return made
+
+
+def _of_row(p: FloatArray, row: int) -> FloatArray:
+    """A spectrum's p(z | family), of those of a batch or of one for all."""
+    return p if p.ndim == 1 else p[row]
+
+
+def _candidates(
+    ranked: Sequence[str],
+    families: Mapping[str, float],
+    modes: Mapping[str, pdf.Modes],
+    pdfs: Mapping[str, FloatArray],
+    known: float | None,
+) -> tuple[Candidate, ...]:
+    """The best pairs of family and redshift."""
+    pairs: list[Candidate] = []
+    for name in ranked:
+        if known is not None and name in pdfs and (not pairs or families[name] >= _UNLIKELY):
+            pairs.append(Candidate(name, float(known), families[name]))
+        elif name in modes:
+            centre, mass = modes[name]
             pairs += [
-                Candidate(name, float(np.expm1(centre)), families[name] * float(mass))
-                for centre, mass in zip(modes.centre, modes.mass, strict=True)
-                if mass > 0
+                Candidate(name, z, families[name] * share)
+                for z, share in zip(np.expm1(centre).tolist(), mass.tolist(), strict=True)
+                if share > 0
             ]
-        return tuple(sorted(pairs, key=lambda pair: -pair.score)[:_MODES])
+    return tuple(sorted(pairs, key=lambda pair: -pair.score)[:_MODES])
 
 
 def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> GasNet2:

@@ -189,7 +189,8 @@ class GasNet3:
         """
         best = found.fits[0]
         probabilities = self._probabilities(found)
-        mask = zwarn.zwarning(found, data, self.limits, spectrum.resolution)
+        evidence = zwarn.evidence_of(found, data)
+        mask = zwarn.zwarning(found, data, self.limits, spectrum.resolution, evidence)
         if redshift is not None:
             mask &= ~zwarn.OF_A_SEARCH
         anomaly, reasons = self._anomaly(found, mask)
@@ -217,6 +218,7 @@ class GasNet3:
             data=data,
             embedding=embedding,
             given=redshift,
+            evidence=evidence,
         )
 
     def _probabilities(self, found: Found) -> dict[str, float]:

@@ -6,12 +6,16 @@ from collections.abc import Collection
 
 from specinfer.engine import Session
 from specinfer.errors import ModelError
-from specinfer.models import ModelCard, check_metadata, read_model
+from specinfer.models import ModelCard, check_metadata, read_half, read_model
 from specinfer.preprocess import N_CHANNELS, Preprocessing
 
 
-def open_session(card: ModelCard, device: str, threads: int | None) -> Session:
+def open_session(
+    card: ModelCard, device: str, threads: int | None, channels: int = N_CHANNELS
+) -> Session:
     """The session of a card's ``model.onnx``, whose hash is checked.
+
+    `channels` are those of the input.
 
     Raises
     ------
@@ -24,11 +28,18 @@ def open_session(card: ModelCard, device: str, threads: int | None) -> Session:
         name=card.label,
         device=device,
         threads=threads,
-        shapes={card.input_name: (N_CHANNELS, n_pixels)},
+        shapes={card.input_name: (channels, n_pixels)},
+        half=None if device == "cpu" else read_half(card),
     )
 
 
-def check_session(session: Session, card: ModelCard, outputs: Collection[str], kind: str) -> None:
+def check_session(
+    session: Session,
+    card: ModelCard,
+    outputs: Collection[str],
+    kind: str,
+    channels: int = N_CHANNELS,
+) -> None:
     """Check that a session is the one that a card describes.
 
     Parameters
@@ -39,6 +50,8 @@ def check_session(session: Session, card: ModelCard, outputs: Collection[str], k
         Those that the graph must have.
     kind : str
         What it should be, such as "SpectraNet".
+    channels : int, optional
+        Of the input.
 
     Raises
     ------
@@ -49,7 +62,7 @@ def check_session(session: Session, card: ModelCard, outputs: Collection[str], k
     n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
     shape = session.input_shapes.get(card.input_name)
     missing = set(outputs) - set(session.output_names)
-    if shape is None or shape[1:] != (N_CHANNELS, n_pixels) or missing:
+    if shape is None or shape[1:] != (channels, n_pixels) or missing:
         raise ModelError(
             "bad_model",
             f"{card.model_path} does not have the inputs and outputs of a {kind}; "

@@ -8,12 +8,13 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from specinfer import pdf, zwarn
+from specinfer import zwarn
 from specinfer.engine import Session
 from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard
 from specinfer.networks import gasnet2, gasnet3
-from specinfer.networks.gasnet2 import GasNet2, SubclassAnswer
+from specinfer.networks.gasnet2 import GasNet2
+from specinfer.networks.gasnet2_answer import SubclassAnswer
 from specinfer.networks.gasnet3 import GasNet3, limits_of
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.networks.survey_answer import SurveyAnswer
@@ -95,7 +96,7 @@ class SurveyCombination:
     def windows(self, proposal: SubclassAnswer) -> Windows:
         """Where the network says that the scan should look, by family."""
         limits, made = self.card.windows, {}
-        for name, p in proposal.family_pdfs.items():
+        for name in proposal.family_pdfs:
             if proposal.probabilities[name] < limits.least_family:
                 continue
             family = next(one for one in self.scan.card.families if one.name == name)
@@ -103,7 +104,7 @@ class SurveyCombination:
             if name in proposal.still_families:
                 made[name] = [(family.redshift_min, family.redshift_max)]
                 continue
-            found = pdf.modes(p, proposal.ln1z, count=limits.modes, half_width=0.01)
+            found = proposal.modes(name, limits.modes)
             centres = [
                 float(centre)
                 for rank, (centre, mass) in enumerate(zip(found.centre, found.mass, strict=True))
@@ -185,7 +186,7 @@ class SurveyCombination:
             answer = self.scan.answer(spectrum, data, chosen, redshift)
         order = [place, *(i for i in range(len(p)) if i != place)]
         reliability = float(p[place])
-        mask = zwarn.zwarning(answer.found, data, self.limits, spectrum.resolution)
+        mask = zwarn.zwarning(answer.found, data, self.limits, spectrum.resolution, answer.evidence)
         if redshift is not None:
             mask &= ~zwarn.OF_A_SEARCH
         if proposal.class_name == NO_SIGNAL and redshift is None:

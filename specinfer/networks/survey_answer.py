@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specinfer import zwarn
+from specinfer.line_fluxes import Denoised
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.zfind import Found
 from specinfer.zgrid import Gridded
@@ -60,6 +61,8 @@ class SurveyAnswer:
         Where the scan looked.
     parts : dict
         The full answers of the models behind it, by name, for the ``models`` block.
+    evidence : Evidence or None
+        What the warnings were made of.
     scan_everywhere : callable or None
         Makes the chi2(z) that was not needed for the answer.
     """
@@ -83,6 +86,7 @@ class SurveyAnswer:
     novelty: float | None = None
     searched: str = "everywhere"
     parts: Mapping[str, Any] = field(default_factory=dict)
+    evidence: zwarn.Evidence | None = None
     scan_everywhere: Callable[[], Mapping[str, Curve]] | None = field(default=None, repr=False)
 
     @property
@@ -98,6 +102,11 @@ class SurveyAnswer:
     def curves(self) -> Mapping[str, Curve]:
         """chi2(z) of every family everywhere; scanned now, where the answer took windows."""
         return self.found.curves if self.scan_everywhere is None else self.scan_everywhere()
+
+    @property
+    def denoised(self) -> Denoised:
+        """The best fit, in the unit of the spectrum."""
+        return Denoised(10.0**self.data.centres, self.found.fits[0].model * self.data.scale)
 
     @property
     def delta_chi2(self) -> float | None:

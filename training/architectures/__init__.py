@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from training.architectures.aligned import AlignedConfig, AlignedNet
 from training.architectures.eigen import EigenConfig
 from training.architectures.published import PublishedConfig, PublishedNet
+from training.architectures.specpt import SpecPTConfig, SpecPTNet
+from training.architectures.specpt_published import PublishedSpecPTConfig, PublishedSpecPTNet
 from training.architectures.survey import (
     PublishedSurveyConfig,
     PublishedSurveyNet,
@@ -20,6 +22,8 @@ NetworkConfig = AlignedConfig | PublishedConfig
 Network = AlignedNet | PublishedNet
 SurveyNetworkConfig = SurveyConfig | PublishedSurveyConfig
 SurveyNetwork = SurveyNet | PublishedSurveyNet
+SpecPTNetworkConfig = SpecPTConfig | PublishedSpecPTConfig
+SpecPTNetwork = SpecPTNet | PublishedSpecPTNet
 
 CONFIGS: dict[str, type[NetworkConfig]] = {
     "aligned": AlignedConfig,
@@ -31,6 +35,18 @@ SURVEY_CONFIGS: dict[str, type[SurveyNetworkConfig]] = {
     "survey": SurveyConfig,
     "published-survey": PublishedSurveyConfig,
 }
+
+SPECPT_CONFIGS: dict[str, type[SpecPTNetworkConfig]] = {
+    "specpt": SpecPTConfig,
+    "published-specpt": PublishedSpecPTConfig,
+}
+
+
+def build_specpt(config: SpecPTNetworkConfig) -> SpecPTNetwork:
+    """A SpecPT of the shape that `config` describes, with random weights."""
+    if isinstance(config, PublishedSpecPTConfig):
+        return PublishedSpecPTNet(config)
+    return SpecPTNet(config)
 
 
 def build_survey(config: SurveyNetworkConfig) -> SurveyNetwork:
@@ -62,6 +78,12 @@ def survey_from_block(block: dict[str, Any]) -> SurveyNetworkConfig:
     """The shape of a survey network from a card's ``training.network``."""
     values = _with_tuples(block)
     return SURVEY_CONFIGS[values.pop("architecture")](**values)
+
+
+def specpt_from_block(block: dict[str, Any]) -> SpecPTNetworkConfig:
+    """The shape of a SpecPT from a card's ``training.network``."""
+    values = _with_tuples(block)
+    return SPECPT_CONFIGS[values.pop("architecture")](**values)
 
 
 def eigen_from_block(block: dict[str, Any]) -> EigenConfig:

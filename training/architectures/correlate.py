@@ -42,8 +42,9 @@ class ShiftCorrelation(nn.Module):
         super().__init__()
         self.n_steps, self.n_shifts = n_steps, n_shifts
         self.lead = template_length - n_steps
-        # Long enough that no shift wraps around.
-        self.length = template_length + n_shifts - 1
+        # Long enough that nothing wraps around into a shift that is asked for: features and
+        # templates overlap at shifts from 1 - n_steps to template_length - 1.
+        self.length = max(template_length, n_steps + n_shifts - 1)
         # 1 / sqrt(inputs) keeps the first correlations of order one.
         self.weight = nn.Parameter(
             torch.randn(n_templates, n_features, template_length)
@@ -67,29 +68,33 @@ class ShiftCorrelation(nn.Module):
         return torch.fft.irfft(product, length)[..., : self.n_shifts]
 
     def _products(self, features: Tensor) -> Tensor:
-        """The same as three matrix products with constant matrices."""
+        """The same as three matrix products with constant matrices.
+
+        Frequencies come with their real and imaginary parts side by side: of a single
+        spectrum nothing then has to be transposed.
+        """
         n, k = self.length, self.weight.shape[0]
         cos, sin = _waves(torch.arange(self.n_steps) + self.lead, n)
-        spectrum = features @ torch.cat([cos, -sin], dim=1)
         half = cos.shape[1]
-        # (frequency, batch, real and imaginary features)
-        moved = spectrum.unflatten(2, (2, half)).permute(3, 0, 2, 1).flatten(2)
+        # (batch, frequency, real and imaginary features)
+        spectrum = (features @ torch.stack([cos, -sin], dim=2).flatten(1)).transpose(1, 2)
+        moved = spectrum.unflatten(1, (half, 2)).flatten(2).transpose(0, 1)
         cos, sin = _waves(torch.arange(self.weight.shape[2]), n)
         real, imaginary = self.weight @ cos, self.weight @ sin
         # (a + ib) times the conjugate (c - i(-d)), c = real and d = imaginary as made here.
         real, imaginary = real.permute(2, 1, 0), imaginary.permute(2, 1, 0)
         top = torch.cat([real, imaginary], dim=2)
         bottom = torch.cat([-imaginary, real], dim=2)
-        product = moved @ torch.cat([top, bottom], dim=1)
-        back = product.unflatten(2, (2, k)).permute(1, 3, 2, 0).flatten(2)
+        product = (moved @ torch.cat([top, bottom], dim=1)).transpose(0, 1)
+        back = product.unflatten(2, (2, k)).flatten(1, 2)
         cos, sin = _waves(torch.arange(self.n_shifts), n)
         # Every frequency but zero (and the last, if the length is even) stands for two.
         weight = torch.full((half,), 2.0)
         weight[0] = 1.0
         if n % 2 == 0:
             weight[-1] = 1.0
-        inverse = torch.cat([(cos * weight).T, -(sin * weight).T], dim=0) / n
-        return back @ inverse
+        inverse = torch.stack([(cos * weight).T, -(sin * weight).T], dim=1).flatten(0, 1) / n
+        return back.transpose(1, 2) @ inverse
 
 
 def _waves(positions: Tensor, length: int) -> tuple[Tensor, Tensor]:

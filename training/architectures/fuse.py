@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from training.architectures import Network, NetworkConfig, SurveyNet
+    from training.architectures import Network, NetworkConfig, SpecPTNet, SurveyNet
     from training.architectures.served import Served
 
-Foldable = TypeVar("Foldable", bound="Network | SurveyNet | Served")
+Foldable = TypeVar("Foldable", bound="Network | SpecPTNet | SurveyNet | Served")
 
 
 def fuse(network: Foldable) -> Foldable:

@@ -73,7 +73,7 @@ def write_pictures(folder: Path, trials: Trials, metrics: dict[str, Any]) -> lis
     return written
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     # Not pyplot: no global state, no window.
     from matplotlib.figure import Figure
 
@@ -110,7 +110,7 @@ def confusion_figure(
     """
     table = np.array(counts)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure = _figure(8.2, 7.0)
+    figure = new_figure(8.2, 7.0)
     axes: Axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
@@ -129,7 +129,7 @@ def confusion_figure(
 
 def _redshift(trials: Trials, metrics: dict[str, Any]) -> Figure:
     sample = Sample(trials)
-    figure = _figure(7.0, 6.4)
+    figure = new_figure(7.0, 6.4)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1.0))
     for name, members, colour, marker in _GROUPS:
         mine = np.isin(trials.label, [CLASSES.index(member) for member in members])
@@ -158,7 +158,7 @@ def _redshift(trials: Trials, metrics: dict[str, Any]) -> Figure:
 
 
 def _roc(metrics: dict[str, Any]) -> Figure:
-    figure = _figure(6.0, 4.6)
+    figure = new_figure(6.0, 4.6)
     axes: Axes = figure.subplots()
     block = metrics["sedm"]
     lowest = 0.5
@@ -204,7 +204,7 @@ def _roc(metrics: dict[str, Any]) -> Figure:
 
 
 def _reliability(metrics: dict[str, Any]) -> Figure:
-    figure = _figure(5.6, 5.6)
+    figure = new_figure(5.6, 5.6)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.0, 1.0))
     top.plot([0, 1], [0, 1], color=_GREY, lw=0.8, ls=":")
     block = metrics["sedm"]
@@ -228,7 +228,7 @@ def _reliability(metrics: dict[str, Any]) -> Figure:
 
 
 def _snr(metrics: dict[str, Any]) -> Figure:
-    figure = _figure(7.2, 3.4)
+    figure = new_figure(7.2, 3.4)
     left, right = figure.subplots(1, 2)
     parts = metrics["sedm_by_snr"]
     centre = np.array([np.sqrt(low * high) for low, high in SNR_BINS])

@@ -9,9 +9,10 @@ from typing import Any
 from training.archive.split import PARTS
 from training.archive.subclasses import FAMILIES
 from training.card import read_card
+from training.evaluation.specpt_readme import curves_lines, specpt_lines
 
 COMMAND = (
-    "python -m training.evaluate_survey exported_models/{name} --part {part} --count {count} "
+    "python -m training.{module} exported_models/{name} --part {part} --count {count} "
     "--noise-count {noise} --write"
 )
 _KINDS = {
@@ -37,7 +38,8 @@ def lines(card: dict[str, Any]) -> Iterable[str]:
     yield ""
     yield "## What is in it"
     yield ""
-    yield from {"gasnet3": _scan, "gasnet2": _network, "survey": _combination}[card["family"]](card)
+    kinds = {"gasnet3": _scan, "gasnet2": _network, "specpt": _network, "survey": _combination}
+    yield from kinds[card["family"]](card)
     for part, made in card.get("metrics", {}).items():
         yield from _part(card["name"], part, made)
     yield ""
@@ -73,6 +75,8 @@ def _network(card: dict[str, Any]) -> Iterable[str]:
         yield f"| {name} | {counts} |"
     yield ""
     yield _trained(training)
+    if card["family"] == "specpt":
+        yield from curves_lines(card)
 
 
 def _combination(card: dict[str, Any]) -> Iterable[str]:
@@ -130,8 +134,10 @@ def _part(name: str, part: str, made: dict[str, Any]) -> Iterable[str]:
     yield ""
     yield f"## Figures on {part} objects"
     yield ""
+    module = "evaluate_specpt" if "specpt" in made else "evaluate_survey"
+    noise = made["noise"]
     command = COMMAND.format(
-        name=name, part=part, count=made["count"], noise=made["noise"]["n_spectra"]
+        module=module, name=name, part=part, count=made["count"], noise=noise["n_spectra"]
     )
     yield f"Measured by `{command}`; brackets: 95 % intervals from resampling objects."
     yield ""
@@ -150,7 +156,8 @@ def _part(name: str, part: str, made: dict[str, Any]) -> Iterable[str]:
         "Good redshift: |dz|/(1+z) below 0.003 for galaxies, 0.01 for quasars and for all, 0.001 "
         "for stars. Robust pull: 1.4826 times the median of |dz| over its stated error."
     )
-    noise = made["noise"]
+    if "specpt" in made:
+        yield from specpt_lines(made["specpt"])
     if "subclasses" in made:
         yield from _subclasses(made["subclasses"], part)
     yield ""
