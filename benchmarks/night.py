@@ -181,7 +181,7 @@ def _write(folder: Path, item: Item, portal: Portal, written: Written) -> None:
             file.flush()
     if item.text:
         path.with_suffix(".txt").write_bytes(item.text)
-    if item.kind != "rewritten":
+    if item.kind not in ("rewritten", "redone"):
         written.closed[item.stem] = time.time()
         if item.good:
             portal.add_spectrum(item.obj, f"{item.stem}.txt")
@@ -205,9 +205,11 @@ def latencies(
 ) -> dict[str, list[float]]:
     """Seconds from closed to answered: of all, and of those that no kill came between."""
     starts = [_seconds(event) for event in service.events() if event["event"] == "started"]
+    redone = {item.stem for item in items if item.kind == "redone"}
     every, undisturbed = [], []
     for item in items:
-        if item.kind not in ("good", "slow", "contsep") or item.stem not in written.closed:
+        # Of what was written twice only the second answer is there to be timed.
+        if item.kind not in ("good", "slow", "contsep") or item.stem in redone:
             continue
         path = directory / item.night / f"{item.stem}.fits"
         closed = written.closed[item.stem]

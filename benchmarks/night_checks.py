@@ -38,6 +38,7 @@ class Morning:
         self._directory = directory
         # The last item of a name is what its file holds.
         self._items = {item.stem: item for item in items}
+        self._redone = {item.obj for item in items if item.kind == "redone"}
         self._portal = portal
         self.problems: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -90,27 +91,31 @@ class Morning:
         """Every content annotated once at the portal, every sure class posted once."""
         portal = self._portal
         self.problems += [f"at the portal twice: {name}" for name in portal.duplicates()]
-        names = {number: s["original_file_filename"] for number, s in portal.spectra.items()}
-        annotated = Counter(
-            names[a["spectrum_id"]].removesuffix(".txt") for a in portal.annotations
-        )
+        annotations: dict[str, list[dict[str, Any]]] = {}
+        for annotation in portal.annotations:
+            name = portal.spectra[annotation["spectrum_id"]]["original_file_filename"]
+            annotations.setdefault(name.removesuffix(".txt"), []).append(annotation["data"])
         groups: dict[str, list[str]] = {}
         for stem, document in expected.items():
             groups.setdefault(document["sha256"], []).append(stem)
         wanted_classes = set()
         for stems in groups.values():
             document = expected[stems[0]]
-            found = sum(annotated.pop(stem, 0) for stem in stems)
+            found = [data for stem in stems for data in annotations.pop(stem, [])]
             wanted = int(document["state"] in _POSTED)
-            if found != wanted:
-                self.problems.append(f"{stems[0]} has {found} annotations, not {wanted}")
+            if len(found) != wanted:
+                self.problems.append(f"{stems[0]} has {len(found)} annotations, not {wanted}")
+            elif wanted and found[0]["probability"] != document["result"]["probability"]:
+                self.problems.append(f"{stems[0]} is annotated with an older answer")
             result = document["result"] or {}
             if wanted and result["decision"] == "auto" and result["class"] in CLASSES:
                 wanted_classes.add((self._items[stems[0]].obj, CLASSES[result["class"]]))
-        self.problems += [f"{stem} is annotated, though it should not be" for stem in annotated]
+        self.problems += [f"{stem} is annotated, though it should not be" for stem in annotations]
         classes = {(c["obj_id"], c["classification"]) for c in portal.classifications}
         self.problems += [f"class not posted: {pair}" for pair in wanted_classes - classes]
-        self.problems += [f"class posted, not sure: {pair}" for pair in classes - wanted_classes]
+        # Of spectra that were extracted again the class of the first one stays.
+        surplus = {pair for pair in classes - wanted_classes if pair[0] not in self._redone}
+        self.problems += [f"class posted, not sure: {pair}" for pair in surplus]
         self.counts["annotations at the portal"] = len(portal.annotations)
         self.counts["annotations updated"] = sum(a["changes"] for a in portal.annotations)
         self.counts["classifications at the portal"] = len(portal.classifications)

@@ -22,6 +22,7 @@ SHARES = {
     "empty": 0.04,  # a failed extraction
     "repaired": 0.03,  # truncated, and written well some seconds later
     "rewritten": 0.04,  # the same content again under the same name
+    "redone": 0.02,  # extracted again under the same name, with another result
     "copied": 0.03,  # the same content again under another name
     "standard": 0.02,
     "moving": 0.02,
@@ -89,8 +90,15 @@ class Maker:
         items: list[Item] = []
         for number, kind in enumerate(kinds):
             night = NIGHTS[0] if number < count / 2 else NIGHTS[1]
-            before = [one for one in items if one.kind == "good" and one.night == night]
-            if kind in ("contsep", "copied", "rewritten") and not before:
+            # What was copied or extracted again stays as it is from then on.
+            closed = {one.same_as for one in items if one.kind == "copied"}
+            closed |= {one.stem for one in items if one.kind == "redone"}
+            before = [
+                one
+                for one in items
+                if one.kind == "good" and one.night == night and one.stem not in closed
+            ]
+            if kind in ("contsep", "copied", "rewritten", "redone") and not before:
                 kind = "good"
             items.append(self._item(kind, number, night, before))
         return items
@@ -109,7 +117,10 @@ class Maker:
         if kind == "contsep":
             old = self._random.choice(before)
             obj = old.obj
-            stem = old.stem.replace("robot", "contsep" if number % 2 else f"contsep{number}")
+            stem = old.stem.replace("robot", f"contsep{number}")
+        if kind == "redone":
+            old = self._random.choice(before)
+            obj, stem = old.obj, old.stem
         made, text = self._spectrum(obj, night, when, kind)
         if kind == "truncated":
             made, text = made[: self._random.randrange(100, _HALF_OF_THE_FLUX)], b""

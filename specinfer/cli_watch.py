@@ -9,7 +9,7 @@ import typer
 _EPILOG = """\b
 Examples:
   specinfer watch /data/sedm/redux                  answers the night's spectra as they appear
-  specinfer watch /data/sedm/redux --annotate       also into the headers of FITS and text
+  specinfer watch /data/sedm/redux --jobs 2         two spectra at a time
   specinfer watch redux/20261121 --once             answers what is there, and ends
   specinfer watch /data/sedm/redux --status         how the service is
 

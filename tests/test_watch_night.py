@@ -16,7 +16,7 @@ def test_a_short_night_reconciles(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # Of the model that is shipped: only it has decisions.
     monkeypatch.delenv("SPECINFER_MODEL_DIR", raising=False)
     monkeypatch.delenv("SPECINFER_CONFIG", raising=False)
-    report = run_night(tmp_path, spectra=30, restarts=3, rate=5.0, seed=3, fault=0.03, jobs=1)
+    report = run_night(tmp_path, spectra=30, restarts=3, rate=5.0, seed=3, fault=0.03, jobs=2)
     assert report["problems"] == []
     assert report["kills"] == 3
     assert report["counts"]["annotations at the portal"] > 10

@@ -23,7 +23,7 @@ def options(tmp_path: Path) -> WatchOptions:
 
 
 def found(signature: str) -> Found:
-    return Found(Path("/x") / NAME, NAME, signature, 2880, 0.0)
+    return Found("/x", NAME, NAME, signature, 2880, 0.0)
 
 
 def handled(**changes: object) -> Handled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fnmatch
 import os
@@ -25,7 +26,7 @@ class Found:
 
     Parameters
     ----------
-    path : Path
+    folder, name : str
         Where it is.
     file : str
         Its path below the watched directory, as it is kept in the journal.
@@ -37,16 +38,22 @@ class Found:
         When file or twin was last written, by the clock of their file system.
     """
 
-    path: Path
+    folder: str
+    name: str
     file: str
     signature: str
     size: int
     modified: float
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.folder, self.name)
+
+    @property
     def whole(self) -> bool:
         """Whether the size is one that a complete file can have: FITS comes in blocks."""
-        if self.path.suffix != ".fits":
+        if not self.name.endswith(".fits"):
             return self.size > 0
         return self.size > 0 and self.size % _FITS_BLOCK == 0
 
@@ -133,10 +140,12 @@ def spectra(directory: Path, folder: Path, pattern: str) -> list[Found]:
     """
     with os.scandir(folder) as entries:
         here = {entry.name: entry for entry in entries}
-    below = folder.relative_to(directory)
+    # Looked at several times a second: no more work than needed for a file.
+    where, below = os.fspath(folder), folder.relative_to(directory).as_posix()
+    prefix = "" if below == "." else f"{below}/"
     found = []
-    for name in sorted(here):
-        if name.startswith(".") or not fnmatch.fnmatchcase(name, pattern):
+    for name in sorted(fnmatch.filter(here, pattern)):
+        if name.startswith("."):
             continue
         try:
             if not here[name].is_file():
@@ -144,25 +153,21 @@ def spectra(directory: Path, folder: Path, pattern: str) -> list[Found]:
             status = here[name].stat()
         except OSError:  # it has gone meanwhile, or is a link to nowhere
             continue
-        parts, modified = [_stamp(status)], status.st_mtime
+        signature, modified = _stamp(status), status.st_mtime
         twin = here.get(os.path.splitext(name)[0] + ".txt")
         if twin is not None and twin.name != name:
-            try:
+            with contextlib.suppress(OSError):
                 beside = twin.stat()
-            except OSError:
-                pass
-            else:
-                parts.append(_stamp(beside))
+                signature = f"{signature} {_stamp(beside)}"
                 modified = max(modified, beside.st_mtime)
-        found.append(
-            Found(folder / name, printable(below / name), " ".join(parts), status.st_size, modified)
-        )
+        file = printable(prefix + name)
+        found.append(Found(where, name, file, signature, status.st_size, modified))
     return found
 
 
-def printable(path: Path) -> str:
-    """A path as text that can be stored anywhere, whatever bytes its name holds."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+def printable(name: str) -> str:
+    """A name as text that can be stored anywhere, whatever bytes it holds."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -24,7 +24,7 @@ from specinfer.models import load_card
 from specinfer.networks import spectranet
 from specinfer.networks.spectranet import SpectraNetAnswer
 from training import calibrate, export, train
-from training.architectures import CONFIGS, SURVEY_CONFIGS
+from training.architectures import CONFIGS, SPECPT_CONFIGS, SURVEY_CONFIGS
 from training.archive.library import Library
 from training.archive.split import read_split, rows_of
 from training.config import Recipe, read_recipe, resolve
@@ -94,9 +94,9 @@ RECIPES = sorted((ROOT / "training" / "configs").glob("*.toml"))
 
 
 def test_every_recipe_is_of_a_kind_that_has_its_test() -> None:
-    # Those of the survey networks: test_train_survey.py, test_eigen.py.
-    of_eigen = {"eigen", "unet"}
-    assert {architecture_of(path) for path in RECIPES} == {*CONFIGS, *SURVEY_CONFIGS, *of_eigen}
+    # Those of the survey networks: test_train_survey.py, test_eigen.py, test_specpt.py.
+    others = {*SURVEY_CONFIGS, *SPECPT_CONFIGS, "eigen", "unet"}
+    assert {architecture_of(path) for path in RECIPES} == {*CONFIGS, *others}
 
 
 @pytest.mark.parametrize("path", [p for p in RECIPES if architecture_of(p) in CONFIGS])
