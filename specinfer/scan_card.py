@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from specinfer.card_blocks import output_sizes
 from specinfer.models import ModelCard
@@ -30,9 +33,10 @@ class FamilyBlock:
     typical : tuple of float
     moments : tuple of tuple of float
         See `specinfer.zscan.Family`.
-    error_scale, error_floor : float
-        The redshift error is the curvature's times the scale, and in quadrature the floor
-        times (1+z); fitted on held-out spectra.
+    error_scale : float
+    error_floors : tuple of (float, float)
+        Redshift and floor, in order of redshift. The redshift error is the curvature's times
+        the scale, and in quadrature the floor times (1+z); fitted on held-out spectra.
     """
 
     name: str
@@ -45,7 +49,12 @@ class FamilyBlock:
     typical: tuple[float, ...]
     moments: tuple[tuple[float, ...], ...]
     error_scale: float
-    error_floor: float
+    error_floors: tuple[tuple[float, float], ...]
+
+    def error_floor(self, redshift: float) -> float:
+        """The floor at a redshift: linear between those that are stated, level beyond them."""
+        at, floors = zip(*self.error_floors, strict=True)
+        return float(np.interp(redshift, at, floors))
 
 
 @dataclass(frozen=True)
@@ -131,5 +140,17 @@ def _family(name: str, block: Mapping[str, Any]) -> FamilyBlock:
         typical=typical,
         moments=moments,
         error_scale=float(block["error_scale"]),
-        error_floor=float(block["error_floor"]),
+        error_floors=_floors(name, block["error_floor"]),
     )
+
+
+def _floors(name: str, stated: Any) -> tuple[tuple[float, float], ...]:
+    """The floors of a family: one number for all redshifts, or pairs of redshift and floor."""
+    if isinstance(stated, (int, float)):
+        stated = [[0.0, stated]]
+    floors = tuple((float(redshift), float(floor)) for redshift, floor in stated)
+    if not floors or any(floor < 0 for _, floor in floors):
+        raise ValueError(f"{name}: error_floor must be at or above 0, not {stated}")
+    if any(after[0] <= before[0] for before, after in pairwise(floors)):
+        raise ValueError(f"{name}: the redshifts of error_floor must increase, not {stated}")
+    return floors

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 from synthetic_families import galaxy, observed, star
-from tiny_survey import survey_spectrum, write_survey_model
+from tiny_survey import make_survey_card, survey_spectrum, write_survey_model
 
 from specinfer import Classifier, Spectrum, plot
 from specinfer.errors import ModelError, ReadError, UsageError
@@ -106,6 +106,41 @@ def test_a_wrong_card_is_refused(tmp_path: Path, changes: dict[str, object], wor
     with pytest.raises(ModelError, match=words) as caught:
         load_card(str(folder))
     assert caught.value.code == "bad_card"
+
+
+def with_floor(folder: Path, stated: object) -> gasnet3.GasNet3:
+    """The tiny network, whose card states a floor of the errors of galaxies."""
+    scan = make_survey_card()["scan"]
+    scan["families"]["GALAXY"]["error_floor"] = stated
+    return gasnet3.load(
+        load_card(str(write_survey_model(folder, scan=scan))), device="cpu", threads=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ([[0.9, 1e-4], [0.9, 1e-3]], "must increase"),
+        (-1e-5, "at or above 0"),
+        ([], "error_floor"),
+        ([1e-4], "bad_card|error_floor|card"),
+    ],
+)
+def test_wrong_floors_are_refused(tmp_path: Path, stated: object, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as caught:
+        with_floor(tmp_path, stated)
+    assert caught.value.code == "bad_card"
+
+
+def test_the_floor_of_the_error_may_change_with_redshift(tmp_path: Path) -> None:
+    network = with_floor(tmp_path, [[0.2, 1e-3], [0.4, 1e-2]])
+    floor = network.card.families[0].error_floor
+    assert [floor(z) for z in (0.0, 0.2, 0.3, 0.4, 3.0)] == pytest.approx(
+        [1e-3, 1e-3, 5.5e-3, 1e-2, 1e-2]
+    )
+    for z, share in ((0.1, 1e-3), (0.31, 5.95e-3), (0.5, 1e-2)):
+        made = answer_of(network, survey_spectrum(galaxy(), (1.0, 0.3, 0.2), z, 20.0))
+        assert made.redshift_err == pytest.approx(share * (1.0 + z), rel=0.05)
 
 
 def test_the_classifier_takes_it_by_name(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from training.archive.sdss import SdssSpectrum, part_of, read_sdss
 from training.archive.subclasses import FAMILIES
 from training.fits import fit_temperature, weighted_quantile
 from training.paths import shared_data
+from training.redshift_errors import FEWEST, error_floors, expected_floor
 from training.simulate.axis import COUNT, WAVELENGTH
 from training.simulate.donors import Donors
 from training.simulate.survey import REDSHIFTS, SurveyBatch, SurveyConditions, SurveySimulator
@@ -45,14 +46,13 @@ from training.train_eigen import (
 app = typer.Typer(add_completion=False)
 FloatArray = NDArray[np.float64]
 MULTIPLICATIVE = 1
-# Fewer redshifts do not tell how large errors are.
-_FEWEST = 10
 # A redshift further off is wrong, and does not tell how large an error is.
 WRONG = {"GALAXY": 0.003, "QSO": 0.01, "STAR": 0.001}
 # Spectra without a source that may pass without a warning, and outliers among answers without one.
 NOISE_RATE, OUTLIER_RATE = 0.004, 0.008
 OUTLIER = 0.01
 COVERAGE = 0.9
+CALIBRATION_FILE = "calibration.json"
 # The scan's pixels, in fine ones: the fit after it works on fine pixels. Smaller ones find no
 # other redshift (validation), and cost twice as much.
 BINNING = {"GALAXY": 2, "QSO": 4, "STAR": 2}
@@ -139,38 +139,33 @@ def search_real(
 
 def error_scale(trials: Sequence[Trial], name: str) -> float:
     """By how much the curvature's errors are too small, on simulated spectra of a family."""
-    dz, raw = right_ones(trials, name)
-    return float(_robust(dz / raw)) if dz.size >= _FEWEST else 1.0
+    _, dz, raw = right_ones(trials, name)
+    return float(_robust(dz / raw)) if dz.size >= FEWEST else 1.0
 
 
-def error_floor(real: Sequence[Trial], name: str, scale: float) -> float:
+def real_floors(real: Sequence[Trial], name: str, scale: float) -> list[list[float]]:
     """What is to be added to the errors in quadrature, so that those of real spectra hold.
 
     Real quasars have lines at velocities of their own, real galaxies have gas that moves: no
-    curvature knows of that. With the floor the robust spread of dz over its error is 1.
+    curvature knows of that. See `training.redshift_errors`.
     """
-    dz, raw = right_ones(real, name)
-    if dz.size < _FEWEST or _robust(dz / (scale * raw)) <= 1.0:
-        return 0.0
-    low, high = 0.0, 0.01
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        if _robust(dz / np.hypot(scale * raw, middle)) > 1.0:
-            low = middle
-        else:
-            high = middle
-    return high
+    redshift, dz, raw = right_ones(real, name)
+    return error_floors(name, redshift, dz, raw, scale)
 
 
-def right_ones(trials: Sequence[Trial], name: str) -> tuple[FloatArray, FloatArray]:
-    """dz and the raw error over 1+z of a family's redshifts that are right."""
+def right_ones(trials: Sequence[Trial], name: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Redshift, dz and the raw error over 1+z of a family's redshifts that are right."""
     rows = [
-        (offset(one), one.found.fits[0].redshift_err / (1.0 + one.found.fits[0].redshift))
+        (
+            one.redshift,
+            offset(one),
+            one.found.fits[0].redshift_err / (1.0 + one.found.fits[0].redshift),
+        )
         for one in trials
         if one.family == name == one.found.fits[0].family and abs(offset(one)) < WRONG[name]
     ]
-    table = np.array(rows).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+    table = np.array(rows).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
 
 
 def _robust(values: FloatArray) -> float:
@@ -221,14 +216,21 @@ def main(
     count: Annotated[int, typer.Option(help="Simulated spectra.")] = 1800,
     noise_count: Annotated[int, typer.Option(help="Spectra without a source.")] = 1500,
     seed: Annotated[int, typer.Option(help="Seed of the simulated spectra.")] = 3,
+    floors: Annotated[
+        bool,
+        typer.Option("--floors", help="Fit the floors of the redshift errors alone, again."),
+    ] = False,
 ) -> None:
     """Calibrate a GaSNet-III on validation objects.
 
     Example: python -m training.calibrate_eigen runs/gasnet3
     """
     recipe, network = load_net(run)
-    libraries = read_libraries()
     spectra = read_sdss(shared_data())
+    if floors:
+        refit_floors(run, network, real_light(spectra))
+        return
+    libraries = read_libraries()
     donors = Donors(part_of(spectra, "train"))
     train = SurveySimulator(libraries, donors, "train", recipe.conditions)
     drawn = coefficients(network, libraries, train, seed)
@@ -251,13 +253,56 @@ def main(
         trials += search_all(batch, scanners, f"{one.name.lower()} spectra")
     empty = validation.draw_noise(noise_count, step_rng(seed, CALIBRATION, 200))
     noise = search_all(empty, scanners, "noise")
-    # The noise of the donors is used above, not their light.
-    sure = [one for one in part_of(spectra, "train") if one.zwarning == 0]
-    real = search_real([*part_of(spectra, "validation"), *sure], scanners, "real spectra")
+    real = search_real(real_light(spectra), scanners, "real spectra")
     temperature = fit_temperature(lambda t: class_loss([*trials, *real], 10.0 * t)) * 10.0
     block = calibration_block(families, trials, noise, real, temperature)
-    (run / "calibration.json").write_text(json.dumps(block, indent=1) + "\n")
+    (run / CALIBRATION_FILE).write_text(json.dumps(block, indent=1) + "\n")
     Console(stderr=True).print(report(trials, real, block))
+
+
+def real_light(spectra: Sequence[SdssSpectrum]) -> list[SdssSpectrum]:
+    """Real spectra of validation and of the donors, of whose light nothing was learned here."""
+    sure = [one for one in part_of(spectra, "train") if one.zwarning == 0]
+    return [*part_of(spectra, "validation"), *sure]
+
+
+def refit_floors(run: Path, network: EigenNet, spectra: Sequence[SdssSpectrum]) -> None:
+    """Write the floors of the redshift errors of a calibrated run anew.
+
+    Raises
+    ------
+    SystemExit
+        If the run was not calibrated.
+    """
+    path = run / CALIBRATION_FILE
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there: calibrate the run without --floors first")
+    block = json.loads(path.read_text())
+    scanners = [
+        Scanner(
+            Family(
+                name, network.eigenspectra(name).detach().numpy().astype(np.float64),
+                one["first"], one["redshift_min"], one["redshift_max"], one["resolution"],
+                np.array(one["typical"]), np.array(one["moments"]), one["binning"],
+            ),
+            block["additive"], block["multiplicative"],
+        )
+        for name, one in block["families"].items()
+    ]  # fmt: skip
+    real = search_real(spectra, scanners, "real spectra")
+    lines = []
+    for name, one in block["families"].items():
+        one["error_floor"] = real_floors(real, name, one["error_scale"])
+        redshift, dz, raw = right_ones(real, name)
+        at, floor = np.array(one["error_floor"]).T
+        pull = _robust(dz / np.hypot(one["error_scale"] * raw, np.interp(redshift, at, floor)))
+        limits = expected_floor(dz, raw, one["error_scale"])[1]
+        lines.append(
+            f"{name}: floors {one['error_floor']}, pull {pull:.2f} of {len(dz)}; one for all "
+            f"would be {limits[0]:.2g} to {limits[1]:.2g}"
+        )
+    path.write_text(json.dumps(block, indent=1) + "\n")
+    Console(stderr=True).print("\n".join(lines))
 
 
 def calibration_block(
@@ -289,7 +334,7 @@ def calibration_block(
             "typical": [round(float(x), 6) for x in one.typical],
             "moments": [[float(f"{x:.5g}") for x in row] for row in one.moments],
             "error_scale": round(scale, 3),
-            "error_floor": float(f"{error_floor(real, one.name, scale):.3g}"),
+            "error_floor": real_floors(real, one.name, scale),
         }
     return {
         "families": blocks,

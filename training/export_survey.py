@@ -31,7 +31,7 @@ from training.stream import VALIDATION, step_rng
 from training.survey_recipe import SurveyRecipe
 from training.survey_run import load_survey
 from training.train_eigen import read_libraries
-from training.train_survey import SurveyMaker
+from training.train_survey import SurveyMaker, options_of
 
 app = typer.Typer(add_completion=False)
 
@@ -78,6 +78,7 @@ def make_card(
             "network": {"architecture": "survey"}
             | {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(shape).items()},
             **provenance(recipe.name, recipe.training, run, libraries),
+            **shown(recipe, run),
         },
         "metrics": {},
         "citations": list(CITATIONS),
@@ -85,6 +86,13 @@ def make_card(
         "commit": commit(),
         "opset": OPSET,
     }
+
+
+def shown(recipe: SurveyRecipe, run: Path) -> dict[str, Any]:
+    """Which real spectra a network was shown in training; empty for none."""
+    if recipe.real.share == 0:
+        return {}
+    return {"real": asdict(recipe.real) | {"part": "train", **options_of(run)}}
 
 
 @app.command()

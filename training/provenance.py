@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,27 @@ from training.run import CHECKPOINT, run_name
 from training.train_eigen import EigenTraining
 
 
+def recipe_file(text: str, name: str) -> str:
+    """The recipe in ``training/configs`` that a run was made by, from its text.
+
+    That with the model's name if the recipe has changed since.
+    """
+    folder = ROOT / "training" / "configs"
+    same = [path for path in sorted(folder.glob("*.toml")) if path.read_text() == text]
+    return (same[0] if same else folder / f"{name}.toml").relative_to(ROOT).as_posix()
+
+
+def started_from(settings: EigenTraining | OptimConfig) -> dict[str, str]:
+    """The run that training went on from, with the hash of its checkpoint; empty without one."""
+    start = getattr(settings, "start", "")
+    if not start:
+        return {}
+    path = ROOT / start / CHECKPOINT
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there: the card names what training started from")
+    return {"start": start, "start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
 def provenance(
     name: str, settings: EigenTraining | OptimConfig, run: Path, libraries: dict[str, RestLibrary]
 ) -> dict[str, Any]:
@@ -26,7 +48,7 @@ def provenance(
     Parameters
     ----------
     name : str
-        Of the recipe in ``training/configs``.
+        Of the model.
     settings : EigenTraining or OptimConfig
     run : Path
         The run's folder, with its checkpoint.
@@ -35,7 +57,8 @@ def provenance(
     """
     state = torch.load(run / CHECKPOINT, weights_only=True, map_location="cpu")
     return {
-        "recipe": f"training/configs/{name}.toml",
+        "recipe": recipe_file((run / "recipe.toml").read_text(), name),
+        **started_from(settings),
         "run": run_name(run),
         "settings": asdict(settings),
         "steps": state["step"],

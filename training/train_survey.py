@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -249,30 +249,37 @@ def real_scores(run: SurveyRun, truth: SurveyInput) -> dict[str, float]:
     return made
 
 
-def claim_half(recipe: SurveyRecipe, folder: Path, half: int | None) -> None:
-    """Claim a run's folder, and note there which half of the real spectra it is not shown.
+def claim_with(folder: Path, recipe: SurveyRecipe, options: dict[str, int]) -> SurveyRecipe:
+    """Claim a run's folder, note what the command line changed, and change it.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : SurveyRecipe
+    options : dict of str to int
+        ``steps``, and ``left_out_half`` (see `training.simulate.real.half_of`).
 
     Raises
     ------
     SystemExit
-        If the folder holds a run of another recipe or another half, or the recipe shows none.
+        If the folder holds a run of another recipe or with other options, or there are no
+        real spectra of which a half could be left out.
     """
-    if half is not None and recipe.real.share == 0:
+    if "left_out_half" in options and recipe.real.share == 0:
         raise SystemExit("this recipe shows no real spectra: there is no half to leave out")
     claim(folder, recipe.text)
-    if (folder / CHECKPOINT).is_file() and left_out_half(folder) != half:
+    if (folder / CHECKPOINT).is_file() and options_of(folder) != options:
         raise SystemExit(f"{folder} holds a run with other options; give another --output")
-    if half is not None:
-        (folder / OPTIONS).write_text(json.dumps({"left_out_half": half}))
+    (folder / OPTIONS).write_text(json.dumps(options))
+    steps = options.get("steps", recipe.training.steps)
+    return replace(recipe, training=replace(recipe.training, steps=steps))
 
 
-def left_out_half(folder: Path) -> int | None:
-    """Which half of the real spectra a run was not shown; None if it was shown all of them."""
+def options_of(folder: Path) -> dict[str, int]:
+    """What the command line changed of a run's recipe."""
     path = folder / OPTIONS
-    if not path.is_file():
-        return None
-    half: int | None = json.loads(path.read_text()).get("left_out_half")
-    return half
+    options: dict[str, int] = json.loads(path.read_text()) if path.is_file() else {}
+    return options
 
 
 @app.command()
@@ -286,6 +293,7 @@ def main(
             min=0, max=1, help="Do not show this half of the real spectra, to measure on it."
         ),
     ] = None,
+    steps: Annotated[int | None, typer.Option(help="Other steps than the recipe's.")] = None,
     stop_after: Annotated[
         float | None, typer.Option(help="Stop (resumably) after this many minutes.")
     ] = None,
@@ -297,7 +305,9 @@ def main(
     recipe = read_survey_recipe(config)
     suffix = "" if without_half is None else f"-without-{without_half}"
     folder = output or ROOT / "runs" / f"{config.stem}{suffix}"
-    claim_half(recipe, folder, without_half)
+    given = {"left_out_half": without_half, "steps": steps}
+    options = {name: value for name, value in given.items() if value is not None}
+    recipe = claim_with(folder, recipe, options)
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     console = Console(stderr=True)

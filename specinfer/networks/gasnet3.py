@@ -232,7 +232,7 @@ class GasNet3:
     def error(self, best: Fit) -> float:
         """The calibrated 1-sigma error of a fit's redshift."""
         block = next(one for one in self.card.families if one.name == best.family)
-        floor = block.error_floor * (1.0 + best.redshift)
+        floor = block.error_floor(best.redshift) * (1.0 + best.redshift)
         return float(np.hypot(block.error_scale * best.redshift_err, floor))
 
     def _anomaly(self, found: Found, mask: int) -> tuple[float, tuple[str, ...]]:

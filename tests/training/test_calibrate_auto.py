@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -10,13 +14,13 @@ pytest.importorskip("pyarrow", reason="real spectra are read with pyarrow, of th
 
 from specinfer.survey_card import FIT_CLUES, NONE_CLUES
 from training.calibrate_auto import (
-    Case,
     Outcome,
     class_threshold,
     fit_weights,
     least_reliability,
     outcome,
 )
+from training.survey_cases import Case, combinations_apart
 
 TRUE = np.array([1.0, 0.5, 2.0])
 NONE = np.array([-2.0, 0.8, 0.5, 0.0, -0.4, 0.3])
@@ -66,3 +70,38 @@ def test_the_limit_lets_little_noise_and_few_outliers_pass() -> None:
     assert class_threshold([*noise, *good]) == pytest.approx(0.37, abs=0.03)
     # Nothing but outliers: nothing passes.
     assert least_reliability([Outcome(0.7, False, True, True, 0.0)] * 10) == 1.0
+
+
+class Draft(NamedTuple):
+    """What is asked of a draft of a combination."""
+
+    network: Any
+
+
+def shown(**real: object) -> Draft:
+    training = {"real": {"share": 0.16, **real}} if real else {}
+    return Draft(SimpleNamespace(folder=Path("gasnet2"), raw={"training": training}))
+
+
+def test_a_network_is_not_asked_about_light_that_it_was_shown(tmp_path: Path) -> None:
+    assert combinations_apart(shown(), None, []) == []  # type: ignore[arg-type]
+    with pytest.raises(SystemExit, match=r"was shown the light .* give by --apart"):
+        combinations_apart(shown(part="train"), None, [])  # type: ignore[arg-type]
+    with pytest.raises(SystemExit, match="no --apart"):
+        combinations_apart(shown(), None, [tmp_path, tmp_path])  # type: ignore[arg-type]
+
+
+def test_one_network_apart_was_shown_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = shown(part="train").network
+    monkeypatch.setattr("training.survey_cases.load_card", lambda _: card)
+    with pytest.raises(SystemExit, match="was shown light of the donors"):
+        combinations_apart(shown(part="train"), None, [tmp_path])  # type: ignore[arg-type]
+
+
+def test_the_halves_are_asked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = shown(part="train", left_out_half=1).network
+    monkeypatch.setattr("training.survey_cases.load_card", lambda _: card)
+    with pytest.raises(SystemExit, match="was not trained with --without-half 0"):
+        combinations_apart(shown(part="train"), None, [tmp_path, tmp_path])  # type: ignore[arg-type]

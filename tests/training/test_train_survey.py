@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_real import spectrum
 from test_survey import tiny_donors, tiny_rest
 
 from specinfer.preprocess import Preprocessing
@@ -20,12 +21,19 @@ from training.architectures.survey import (
 )
 from training.archive.subclasses import FAMILIES, NO_SIGNAL, SUBCLASSES
 from training.paths import ROOT
+from training.provenance import recipe_file
+from training.run import CHECKPOINT
+from training.simulate.real import RealConditions, RealLight
 from training.simulate.survey import SurveyConditions, SurveySimulator
 from training.survey_recipe import SurveyOptim, SurveyRecipe, read_survey_recipe
 from training.train_survey import (
     SurveyMaker,
     SurveyRun,
+    claim_with,
     family_logits,
+    options_of,
+    real_scores,
+    real_truth,
     scores,
     subclass_loss,
 )
@@ -112,3 +120,100 @@ def test_the_recipes_are_whole(name: str) -> None:
         with pytest.raises(ValueError, match="no redshift"):
             _ = recipe.redshift_bins
     assert replace(recipe, version="9.9.9").training.steps > 1000
+
+
+def real_light() -> RealLight:
+    spectra = [spectrum(name, number) for name in FAMILIES for number in range(2)]
+    return RealLight(spectra, SurveyConditions(), RealConditions(share=0.25))
+
+
+def tiny_recipe(text: str = "", share: float = 0.25, start: str = "") -> SurveyRecipe:
+    optim = SurveyOptim(steps=6, batch_size=24, warmup_steps=1, bfloat16=False, start=start)
+    real = RealConditions(share=share)
+    return SurveyRecipe("tiny", "0.0.1", GRID, SurveyConditions(), TINY, optim, real, text)
+
+
+def test_real_spectra_have_their_share_of_a_batch() -> None:
+    libraries = {name: tiny_rest(name) for name in FAMILIES}
+    simulated = SurveySimulator(libraries, tiny_donors(), "train", SurveyConditions())
+    batch = SurveyMaker(simulated, GRID, real_light()).make(24, np.random.default_rng(0))
+    assert batch.input.shape == (24, 3, 256)
+    drawn = real_light()
+    rng = np.random.default_rng(0)
+    simulated.draw(18, rng)
+    np.testing.assert_allclose(batch.redshift[18:], drawn.draw(6, rng).redshift)
+    again = SurveyMaker(simulated, GRID, real_light()).make(24, np.random.default_rng(0))
+    np.testing.assert_array_equal(batch.input, again.input)
+
+
+def test_a_run_goes_on_from_the_average_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.train_survey.ROOT", tmp_path)
+    device = torch.device("cpu")
+    with pytest.raises(SystemExit, match="train first what this recipe starts from"):
+        SurveyRun(tiny_recipe(start="first"), tmp_path / "second", device)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first = SurveyRun(tiny_recipe(), tmp_path / "first", device)
+    for value in first.average.parameters():
+        value.data.add_(0.01)
+    first.save()
+    second = SurveyRun(tiny_recipe(start="first"), tmp_path / "second", device)
+    assert second.step == 0
+    for ours in (second.model, second.average):
+        for mine, theirs in zip(ours.parameters(), first.average.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs)
+    # Resumed, it goes on from its own weights.
+    for value in second.average.parameters():
+        value.data.add_(0.5)
+    second.save()
+    resumed = SurveyRun(tiny_recipe(start="first"), tmp_path / "second", device)
+    torch.testing.assert_close(
+        next(resumed.average.parameters()), next(second.average.parameters())
+    )
+    other = replace(tiny_recipe(start="first"), network=replace(TINY, embedding=8))
+    (tmp_path / "third").mkdir()
+    with pytest.raises(SystemExit, match="another shape"):
+        SurveyRun(other, tmp_path / "third", device)
+
+
+def test_options_belong_to_a_run(tmp_path: Path) -> None:
+    recipe = tiny_recipe(text="name")
+    changed = claim_with(tmp_path, recipe, {"left_out_half": 1, "steps": 3})
+    assert changed.training.steps == 3
+    assert options_of(tmp_path) == {"left_out_half": 1, "steps": 3}
+    # Nothing was trained yet: it may still be changed.
+    claim_with(tmp_path, recipe, {"left_out_half": 0})
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    with pytest.raises(SystemExit, match="other options"):
+        claim_with(tmp_path, recipe, {})
+    claim_with(tmp_path, recipe, {"left_out_half": 0})
+    with pytest.raises(SystemExit, match="no real spectra"):
+        claim_with(tmp_path / "other", tiny_recipe(share=0.0), {"left_out_half": 0})
+    assert options_of(tmp_path / "nowhere") == {}
+
+
+def test_scores_of_real_spectra(tmp_path: Path) -> None:
+    run = SurveyRun(tiny_recipe(), tmp_path, torch.device("cpu"))
+    truth = real_truth([spectrum(name) for name in FAMILIES], GRID)
+    assert truth.family.tolist() == [0, 1, 2]
+    made = real_scores(run, truth)
+    assert set(made) == {"real_family", "real_nll", "real_z_nll"}
+    # Of an untrained network: about ln of the number of classes, and of bins.
+    assert 0.2 < made["real_nll"] < 6.0
+    assert made["real_z_nll"] > 1.0
+
+
+def test_the_recipe_with_real_spectra_is_whole() -> None:
+    path = ROOT / "training" / "configs" / "gasnet2-tuned.toml"
+    recipe = read_survey_recipe(path)
+    before = read_survey_recipe(ROOT / "training" / "configs" / "gasnet2.toml")
+    assert recipe.name == "gasnet2"
+    assert recipe.training.start == "runs/gasnet2"
+    assert recipe.network == before.network
+    assert recipe.preprocessing == before.preprocessing
+    assert 0.1 <= recipe.real.share <= 0.2
+    assert before.real.share == 0.0
+    assert recipe_file(recipe.text, "gasnet2") == "training/configs/gasnet2-tuned.toml"
+    assert recipe_file("changed since", "gasnet2") == "training/configs/gasnet2.toml"

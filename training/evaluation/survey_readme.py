@@ -51,12 +51,13 @@ def lines(card: dict[str, Any]) -> Iterable[str]:
 
 def _scan(card: dict[str, Any]) -> Iterable[str]:
     training = card["training"]
-    yield "| family | eigen-spectra | redshifts | rows trained on |"
-    yield "| --- | ---: | --- | ---: |"
+    yield "| family | eigen-spectra | redshifts | rows trained on | floor of the redshift error |"
+    yield "| --- | ---: | --- | ---: | --- |"
     for name, block in card["scan"]["families"].items():
         yield (
             f"| {name} | {len(block['typical'])} | {block['redshift_min']} to "
-            f"{block['redshift_max']} | {training['rows']['train'][name]} |"
+            f"{block['redshift_max']} | {training['rows']['train'][name]} | "
+            f"{_floors(block['error_floor'])} |"
         )
     yield ""
     yield _trained(training)
@@ -100,11 +101,33 @@ def _combination(card: dict[str, Any]) -> Iterable[str]:
         yield note
 
 
+def _floors(stated: float | list[list[float]]) -> str:
+    """The floors of a family's redshift errors over 1 + z, in words."""
+    if isinstance(stated, float):
+        return f"{stated:.1e}"
+    if len(stated) == 1:
+        return f"{stated[0][1]:.1e}"
+    return ", ".join(f"{floor:.1e} at z = {redshift:g}" for redshift, floor in stated)
+
+
 def _trained(training: dict[str, Any]) -> str:
-    return (
+    made = (
         f"Trained in {training['seconds']} s by `{training['recipe']}`; the real spectra are "
         f"split by object in `{training['split']}` (sha256 {training['split_sha256'][:16]})."
     )
+    if "start" in training:
+        made += (
+            f" Training went on from `{training['start']}` (checkpoint sha256 "
+            f"{training['start_sha256'][:16]})."
+        )
+    if "real" in training:
+        share = training["real"]["share"]
+        made += (
+            f" Of every batch {100 * share:.0f} % are real spectra of part "
+            f"{training['real']['part']!r}, the noise donors, moved in redshift, made noisier and "
+            "cut; the others are simulated."
+        )
+    return made
 
 
 def _part(name: str, part: str, made: dict[str, Any]) -> Iterable[str]:

@@ -87,9 +87,14 @@ def half_of(spectra: Sequence[SdssSpectrum], half: int) -> list[SdssSpectrum]:
     spectra : sequence of SdssSpectrum
     half : {0, 1}
     """
+    # Visits of an object may differ even in family: it goes where its first visit belongs.
+    family_of: dict[str, str] = {}
+    for one in spectra:
+        if one.zwarning == 0:
+            family_of.setdefault(one.object, one.family)
     mine: set[str] = set()
     for family in FAMILIES:
-        names = {one.object for one in spectra if one.family == family and one.zwarning == 0}
+        names = [name for name, own in family_of.items() if own == family]
         ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
         mine |= set(ordered[half::2])
     return [one for one in spectra if one.object in mine]
@@ -101,7 +106,7 @@ class RealLight:
     Parameters
     ----------
     spectra : sequence of SdssSpectrum
-        Those with a warning are left out.
+        Those with a warning are left out, and objects that are of two families in two visits.
     seen : SurveyConditions
         Reddening, ripple, tilt and cuts.
     real : RealConditions
@@ -115,7 +120,11 @@ class RealLight:
     def __init__(
         self, spectra: Sequence[SdssSpectrum], seen: SurveyConditions, real: RealConditions
     ) -> None:
-        sure = [one for one in spectra if one.zwarning == 0 and one.family in FAMILIES]
+        families: dict[str, set[str]] = {}
+        for one in spectra:
+            if one.zwarning == 0:
+                families.setdefault(one.object, set()).add(one.family)
+        sure = [one for one in spectra if one.zwarning == 0 and len(families[one.object]) == 1]
         if not sure:
             raise ValueError("no real spectrum has a sure redshift")
         self.seen, self.real = seen, real
