@@ -164,3 +164,26 @@ def test_tensorrt_gets_one_profile_for_all_batches(
     assert provider == "TensorrtExecutionProvider"
     assert settings["trt_profile_min_shapes"] == "spectrum:1x2x1024"
     assert settings["trt_profile_max_shapes"] == "spectrum:64x2x1024"
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("cpu", b"single"), ("cuda", b"half")])
+def test_half_precision_is_for_gpus(
+    monkeypatch: pytest.MonkeyPatch, device: str, wanted: bytes
+) -> None:
+    given = []
+    monkeypatch.setattr(engine, "_make", lambda model, *_: given.append(model))
+    one = Session(b"single", name="x", device=device, half=b"half")
+    assert one.device == device
+    # Without one, every device has the same network.
+    assert Session(b"single", name="x", device=device).device == device
+    assert given == [wanted, b"single"]
+
+
+def test_auto_takes_half_precision_where_a_gpu_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(engine, "missing_library", lambda name: None)
+    monkeypatch.setattr(engine, "_make", lambda model, *_: given.append(model))
+    assert Session(b"single", name="x", half=b"half").device == "tensorrt"
+    monkeypatch.setattr(engine, "missing_library", lambda name: "nothing here")
+    assert Session(b"single", name="x", half=b"half").device == "cpu"
+    assert given == [b"half", b"single"]

@@ -17,8 +17,9 @@ from test_gasnet2 import make_card as make_subclass_card
 from tiny_model import fake_spectrum
 
 from specinfer import Classifier, Spectrum, plot
+from specinfer.cli_models import verify_model
 from specinfer.errors import ModelError
-from specinfer.models import card_fingerprint, load_card
+from specinfer.models import card_fingerprint, load_card, read_half
 from specinfer.networks import specpt
 from specinfer.networks.specpt import misfit
 from specinfer.networks.specpt_answer import SpecPTAnswer
@@ -217,3 +218,22 @@ def test_misfit_is_not_moved_by_a_few_pixels() -> None:
     flux[:4] += 1e6
     assert float(misfit(flux, ivar, model)) < plain + 0.06
     assert float(misfit(flux, np.zeros(2000), model)) == 0.0
+
+
+def test_a_network_in_half_precision_is_checked_like_the_other(tmp_path: Path) -> None:
+    folder = write_specpt(tmp_path)
+    assert read_half(load_card(str(folder))) is None
+    content = (folder / "model.onnx").read_bytes()
+    (folder / "model.fp16.onnx").write_bytes(content)
+    card = json.loads((folder / "card.json").read_text())
+    card["half_sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    # The hash of a file is no part of the fingerprint that the file holds.
+    made = load_card(str(folder))
+    assert read_half(made) == content
+    verify_model(made)
+    (folder / "model.fp16.onnx").write_bytes(content + b"x")
+    with pytest.raises(ModelError, match="altered"):
+        read_half(load_card(str(folder)))
+    with pytest.raises(ModelError, match="altered"):
+        verify_model(load_card(str(folder)))

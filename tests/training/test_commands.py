@@ -33,6 +33,7 @@ COMMANDS = (
     "training.export_again",
     "training.export_specpt",
     "training.evaluate_specpt",
+    "training.try_proposer",
     "training.train",
     "training.calibrate",
     "training.export",

@@ -33,6 +33,29 @@ def curves_lines(card: dict[str, Any]) -> Iterable[str]:
     )
 
 
+def trial_lines(made: dict[str, Any]) -> Iterable[str]:
+    """What the combination of network and scan would gain by this network."""
+    low, high = made["nll_difference"][1:]
+    joins = "It joins" if high < 0 else "It does not join"
+    yield ""
+    yield (
+        f"{joins} `survey`, the combination of network and scan: in place of {made['beside']} the "
+        "mean -ln P of what came out changes by "
+        f"{made['nll_difference'][0]:+.4f} ({low:+.4f} to {high:+.4f}) on {made['n_spectra']} "
+        f"spectra of validation objects, {made['nll_difference_real'][0]:+.4f} "
+        f"({made['nll_difference_real'][1]:+.4f} to {made['nll_difference_real'][2]:+.4f}) on the "
+        f"{made['n_real']} real ones among them (whole, and with 4500-7500 A alone); less is "
+        "better. Weights by five-fold cross-validation, `python -m training.try_proposer "
+        f"exported_models/specpt --count {made['count']} --write`:"
+    )
+    yield ""
+    yield "| network | -ln P | -ln P, real | right | right, real | answered in windows |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for label, one in ((made["beside"], made["now"]), ("specpt", made["with_it"])):
+        cells = [_plain(one[key]) for key in ("nll", "nll_real", "right", "right_real")]
+        yield f"| {label} | " + " | ".join([*cells, _plain(one["in_windows"])]) + " |"
+
+
 def _redshifts(block: dict[str, Any]) -> Iterable[str]:
     yield ""
     yield "As SpecPT counts redshifts (NMAD = 1.4826 median |dz - median dz|):"

@@ -9,7 +9,7 @@ from typing import Any
 from training.archive.split import PARTS
 from training.archive.subclasses import FAMILIES
 from training.card import read_card
-from training.evaluation.specpt_readme import curves_lines, specpt_lines
+from training.evaluation.specpt_readme import curves_lines, specpt_lines, trial_lines
 
 COMMAND = (
     "python -m training.{module} exported_models/{name} --part {part} --count {count} "
@@ -77,6 +77,8 @@ def _network(card: dict[str, Any]) -> Iterable[str]:
     yield _trained(training)
     if card["family"] == "specpt":
         yield from curves_lines(card)
+        if "in_combination" in card:
+            yield from trial_lines(card["in_combination"])
 
 
 def _combination(card: dict[str, Any]) -> Iterable[str]:
