@@ -14,10 +14,6 @@ from training.simulate.real import RealLight
 from training.simulate.survey import WAVELENGTH, SurveyBatch, SurveySimulator
 from training.train_survey import SurveyInput
 
-# Calibration is no better than this, in units of the first channel: however small the noise,
-# a pixel does not count for more.
-_FLOOR = 0.2
-
 
 @dataclass(frozen=True, eq=False)
 class SpecPTInput(SurveyInput):
@@ -25,17 +21,24 @@ class SpecPTInput(SurveyInput):
 
     Attributes
     ----------
-    target, weight : ndarray, shape (n, n_pixels)
-        What a reconstruction should be, in units of the first channel, and the inverse of
-        the variance that it is compared with; 0 where nobody knows.
+    target, variance : ndarray, shape (n, n_pixels)
+        What a reconstruction should be, in units of the first channel, and the variance of
+        the noise there; infinite where nobody knows.
     real : ndarray of bool, shape (n,)
         Real spectra: their target has their own noise, so that only patches that were hidden
         from the network may count.
     """
 
     target: NDArray[np.float32]
-    weight: NDArray[np.float32]
+    variance: NDArray[np.float32]
     real: NDArray[np.bool_]
+
+    def weight(self, floor: float) -> NDArray[np.float32]:
+        """What each pixel counts for: however small the noise, not more than floor^-2.
+
+        A line that is `clip` units high and more is known to `floor` / `clip` of its flux then.
+        """
+        return np.asarray(1.0 / (self.variance + np.float32(floor) ** 2))
 
 
 def prepared_of(batch: SurveyBatch, grid: Preprocessing) -> Prepared:
@@ -77,8 +80,7 @@ def specpt_input(
     unit = made.continuum * spread_of(made) * np.cosh(target / grid.clip)
     usable = made.valid & (made.ivar > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = 1.0 / (made.ivar * unit**2) + _FLOOR**2
-        weight = np.where(usable, 1.0 / variance, 0.0)
+        variance = np.where(usable, 1.0 / (made.ivar * unit**2), np.inf)
     known = rng.random(len(target)) >= no_noise_share
     return SpecPTInput(
         with_noise(made, known),
@@ -87,7 +89,7 @@ def specpt_input(
         batch.redshift,
         batch.snr,
         np.clip(target, -30.0, 30.0).astype(np.float32),
-        weight.astype(np.float32),
+        variance.astype(np.float32),
         np.full(len(target), real),
     )
 

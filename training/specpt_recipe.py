@@ -29,6 +29,13 @@ class SpecPTOptim(OptimConfig):
         Share that is hidden afterwards.
     reconstruction_weight : float
         Of the reconstruction in the loss, afterwards.
+    floor : float
+        However small the noise of a pixel, a reconstruction need not be better than this, in
+        units of the network's first channel.
+    polish_steps : int
+        Of the steps, the last ones, which ask more of the reconstruction of bright lines.
+    polish_rate, polish_floor, polish_weight : float
+        Learning rate (falling as a cosine), floor, and weight of the reconstruction, in these.
     no_noise_share : float
         Share of the spectra that are shown without their noise, as from a file that has none.
     galaxy_share : float
@@ -40,6 +47,11 @@ class SpecPTOptim(OptimConfig):
     hidden_share: float = 0.4
     hidden_later: float = 0.05
     reconstruction_weight: float = 0.5
+    floor: float = 0.2
+    polish_steps: int = 0
+    polish_rate: float = 4e-4
+    polish_floor: float = 0.04
+    polish_weight: float = 1.0
     no_noise_share: float = 0.1
     galaxy_share: float = 0.3
 
@@ -48,7 +60,7 @@ class SpecPTOptim(OptimConfig):
         for name in ("hidden_share", "hidden_later", "no_noise_share", "galaxy_share"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} is not between 0 and 1")
-        if not 0 <= self.pretrain_steps <= self.steps:
+        if not 0 <= self.pretrain_steps <= self.steps - self.polish_steps:
             raise ValueError(f"pretrain_steps {self.pretrain_steps} is not within the steps")
 
 

@@ -177,6 +177,10 @@ class Run:
         total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
         return total, {name: float(value.detach()) for name, value in parts.items()}
 
+    def rate(self) -> float:
+        """The learning rate of this step."""
+        return learning_rate(self.step, self.recipe)
+
     def update(self, batch: Batch) -> dict[str, float]:
         """One optimiser step."""
         config = self.recipe.training
@@ -185,7 +189,7 @@ class Run:
             int(np.random.SeedSequence([config.seed, self.step]).generate_state(1)[0])
         )
         self.model.train()
-        rate = learning_rate(self.step, self.recipe)
+        rate = self.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         total, parts = self.losses(batch)

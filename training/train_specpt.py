@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,7 @@ from training.simulate.survey import SurveySimulator
 from training.specpt_data import SpecPTInput, SpecPTMaker
 from training.specpt_recipe import SpecPTRecipe, read_specpt_recipe
 from training.stream import VALIDATION, step_rng, stream
-from training.train import Run, write_log
+from training.train import Run, learning_rate, write_log
 from training.train_eigen import read_libraries
 from training.train_survey import family_logits, subclass_loss
 
@@ -107,6 +108,22 @@ class SpecPTRun(Run):
         """Whether this step is one of the reconstruction alone."""
         return self.step < self.recipe.training.pretrain_steps
 
+    @property
+    def polishing(self) -> bool:
+        """Whether this step is one of the last, which ask more of bright lines."""
+        config = self.recipe.training
+        return self.step >= config.steps - config.polish_steps
+
+    def rate(self) -> float:
+        """Warm-up and a cosine to zero; once more a cosine for the last steps."""
+        config = self.recipe.training
+        main_steps = config.steps - config.polish_steps
+        if self.polishing:
+            part = (self.step - main_steps) / config.polish_steps
+            return 0.5 * config.polish_rate * (1.0 + math.cos(math.pi * part))
+        whole = replace(self.recipe, training=replace(config, steps=main_steps, polish_steps=0))
+        return learning_rate(self.step, whole)  # type: ignore[arg-type]
+
     def losses(self, batch: SpecPTInput) -> tuple[Tensor, dict[str, float]]:  # type: ignore[override]
         """The total loss of a batch, and its parts."""
         config = self.recipe.training
@@ -120,7 +137,9 @@ class SpecPTRun(Run):
                 answer = {"reconstruction": self.model.reconstruct(seen)}
             else:
                 answer = named(self.model, self.model(seen))
-        target, weight = (torch.from_numpy(x).to(self.device) for x in (batch.target, batch.weight))
+        floor = config.polish_floor if self.polishing else config.floor
+        arrays = (batch.target, batch.weight(floor))
+        target, weight = (torch.from_numpy(x).to(self.device) for x in arrays)
         # What a real spectrum shows has noise that must not be learned by heart.
         counts = hidden | ~torch.from_numpy(batch.real).to(self.device)[:, None]
         parts = {
@@ -131,7 +150,7 @@ class SpecPTRun(Run):
         total = parts["reconstruction_loss"]
         if self.pretraining:
             return total, {name: float(value.detach()) for name, value in parts.items()}
-        total = config.reconstruction_weight * total
+        total = total * (config.polish_weight if self.polishing else config.reconstruction_weight)
         family = torch.from_numpy(batch.family).to(self.device)
         if "class_logits" in answer:
             parts["class_loss"] = subclass_loss(
@@ -185,7 +204,8 @@ def scores(run: SpecPTRun, batches: list[SpecPTInput]) -> dict[str, float]:
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in DISTANT}
     for number, batch in enumerate(batches):
         spectrum = torch.from_numpy(batch.input)
-        target, weight = torch.from_numpy(batch.target), torch.from_numpy(batch.weight)
+        target = torch.from_numpy(batch.target)
+        weight = torch.from_numpy(batch.weight(run.recipe.training.floor))
         torch.manual_seed(number)
         seen, hidden = hide(spectrum, 0.4)
         with torch.no_grad():

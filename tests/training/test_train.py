@@ -94,7 +94,7 @@ RECIPES = sorted((ROOT / "training" / "configs").glob("*.toml"))
 
 
 def test_every_recipe_is_of_a_kind_that_has_its_test() -> None:
-    # Those of the survey networks: test_train_survey.py, test_eigen.py, test_specpt.py.
+    # Those of the survey networks: test_train_survey.py, test_eigen.py, test_train_specpt.py.
     others = {*SURVEY_CONFIGS, *SPECPT_CONFIGS, "eigen", "unet"}
     assert {architecture_of(path) for path in RECIPES} == {*CONFIGS, *others}
 

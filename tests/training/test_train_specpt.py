@@ -177,12 +177,15 @@ def recipe(**changes: float) -> SpecPTRecipe:
 def test_targets_are_the_spectra_without_noise() -> None:
     batch = makers(galaxy_share=0.5, no_noise_share=0.5).make(24, np.random.default_rng(0))
     assert batch.input.shape == (24, CHANNELS, 256)
-    assert batch.target.shape == batch.weight.shape == (24, 256)
+    assert batch.target.shape == batch.variance.shape == (24, 256)
     assert (batch.family == 0).sum() >= 12
-    valid = batch.weight > 0
+    weight = batch.weight(0.2)
+    valid = weight > 0
+    assert weight.max() <= 25.001
+    assert not weight[~np.isfinite(batch.variance)].any()
     # The input scatters about the target, with the noise that the weights know (the floor aside).
     source = batch.family < len(FAMILIES)
-    pull = ((batch.input[:, 0] - batch.target) * np.sqrt(batch.weight))[source][valid[source]]
+    pull = ((batch.input[:, 0] - batch.target) * np.sqrt(weight))[source][valid[source]]
     assert 0.2 < np.median(np.abs(pull)) < 1.2
     unknown = ~batch.input[:, 3].any(axis=1)
     assert 4 <= unknown.sum() <= 20
@@ -216,6 +219,22 @@ def test_training_learns_and_resumes(tmp_path: Path) -> None:
         np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
     found = scores(again, [maker.make(16, np.random.default_rng(99))])
     assert {"hidden", "shown", "untouched", "family", "nmad_galaxy", "outliers_qso"} <= set(found)
+
+
+def test_the_last_steps_ask_more_of_bright_lines(tmp_path: Path) -> None:
+    plain, polished = (
+        SpecPTRun(one, tmp_path, torch.device("cpu")) for one in (recipe(), recipe(polish_steps=10))
+    )
+    # The same schedule as of so many steps less, and then once more a cosine.
+    plain.step = polished.step = 40
+    assert polished.rate() < plain.rate()
+    polished.step = 50
+    assert polished.polishing
+    assert polished.rate() == pytest.approx(4e-4)
+    polished.step = 59
+    assert polished.rate() < 4e-5
+    row = polished.update(makers().make(16, np.random.default_rng(0)))
+    assert np.isfinite(row["loss"])
 
 
 def test_the_published_shape_is_trained_by_the_same_command(tmp_path: Path) -> None:
