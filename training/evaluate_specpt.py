@@ -24,8 +24,10 @@ from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
 from training.archive.sdss import part_of, read_sdss
 from training.archive.split import PARTS
+from training.archive.subclasses import FAMILIES
 from training.card import commit, follow, read_card, write_card
 from training.evaluate_survey import (
+    REDSHIFT_EDGES,
     classify,
     columns,
     evaluate,
@@ -54,6 +56,8 @@ _ABOUT_TEN = (8.0, 12.5)
 _CLEAR = 10.0
 # Share of the grid's pixels that count as sky lines: those where donors have most of it.
 _SKY_SHARE = 0.06
+# Fewer spectra than this make no row.
+_FEWEST = 20
 # A pixel beyond so many sigma is a defect, not noise.
 _WILD = 8.0
 
@@ -126,10 +130,33 @@ def desi_like(classifier: Classifier, part: str, count: int, seed: int) -> dict[
         block["by_snr"] = [
             {"from": low, "to": high} | redshift_figures(dz[use], names[use])
             for low, high in pairwise(_SNR_EDGES)
-            if (use := (snr >= low) & (snr < high)).sum() >= 20
+            if (use := (snr >= low) & (snr < high)).sum() >= _FEWEST
         ]
         made[sample.name] = block
     made["lines"] = line_figures(every)
+    return made
+
+
+def by_class(classifier: Classifier, part: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Redshifts of simulated survey spectra by family, signal-to-noise ratio and redshift."""
+    donors = Donors(part_of(read_sdss(shared_data()), "train"))
+    conditions = SurveyConditions(no_signal_share=0.0, borrowed_snr=True)
+    simulator = SurveySimulator(read_libraries(), donors, part, conditions)
+    purpose = TEST if part == "test" else VALIDATION
+    made: list[dict[str, Any]] = []
+    for number, family in enumerate(FAMILIES):
+        rng = step_rng(seed, purpose, 710 + number)
+        batch = simulator.draw(count // len(FAMILIES), rng, family)
+        table = columns(classify(classifier, *simulated_spectra(batch)))
+        edges = {"snr": _SNR_EDGES, "redshift": REDSHIFT_EDGES.get(family, ())}
+        for by, limits in edges.items():
+            values = getattr(table, by)
+            made += [
+                {"family": family, "by": by, "from": low, "to": high}
+                | redshift_figures(table.dz[use], table.object[use])
+                for low, high in pairwise(limits)
+                if (use := (values >= low) & (values < high)).sum() >= _FEWEST
+            ]
     return made
 
 
@@ -303,6 +330,7 @@ def main(
         other = Classifier(f"{beside}/", device="cpu")
         label = other.network(other.model).card.label
         special["real_beside"] = {label: real_figures(other, part)}
+    special["by_class"] = by_class(classifier, part, count, seed)
     special["desi_like"] = desi_like(classifier, part, galaxies, seed)
     special["reconstruction"] = reconstruction_figures(classifier, part, count // 2, seed)
     console.print_json(data=special)

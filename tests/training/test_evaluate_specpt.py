@@ -125,6 +125,7 @@ def test_the_readme_says_all_figures() -> None:
                 "by_line": {"[O II]": lines},
             },
         },
+        "by_class": [{"family": "QSO", "by": "snr", "from": 12.0, "to": 1e9} | redshifts],
         "real": {"GALAXY": redshifts},
         "real_beside": {"gasnet2@0.1.0": {"GALAXY": redshifts}},
         "reconstruction": counts

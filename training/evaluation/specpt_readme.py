@@ -9,6 +9,7 @@ from typing import Any
 def specpt_lines(block: dict[str, Any]) -> Iterable[str]:
     """The figures of `training.evaluate_specpt`, line by line."""
     yield from _redshifts(block)
+    yield from _by_class(block["by_class"])
     yield from _reconstruction(block["reconstruction"])
     yield from _lines(block["desi_like"]["lines"])
 
@@ -87,6 +88,18 @@ def _redshifts(block: dict[str, Any]) -> Iterable[str]:
             f"{name}: simulated galaxies of held-out objects with DESI's range of wavelengths, "
             f"signal-to-noise ratio a pixel of 0.0001 in log10(wavelength) of {ratios}{seen}."
         )
+
+
+def _by_class(rows: list[dict[str, Any]]) -> Iterable[str]:
+    yield ""
+    yield "The same of simulated survey spectra of all kinds:"
+    yield ""
+    yield "| spectra | n (objects) | NMAD | outliers > 0.15 | outliers > 0.0033 |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for one in rows:
+        what = "S/N" if one["by"] == "snr" else "z"
+        to = "and more" if one["to"] > 1e6 else f"to {one['to']:g}"
+        yield _redshift_row(f"{one['family']}, {what} {one['from']:g} {to}", one)
 
 
 def _redshift_row(label: str, made: dict[str, Any]) -> str:
