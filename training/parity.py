@@ -6,6 +6,7 @@ runs live for every shipped model, without a checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,39 @@ def torch_network(folder: Path) -> nn.Module:
         members = block.pop("members")
         network = empty_fused(from_block(block), members)
     wanted = network.state_dict()
+    weights |= dense_weights(model, [name for name in wanted if name not in weights])
     network.load_state_dict({name: weights[name] for name in wanted})
     return network.eval()
+
+
+def dense_weights(model: onnx.ModelProto, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Weights of dense layers over sequences, which the exporter keeps transposed, without a name.
+
+    They are what is multiplied before the bias of the same layer is added.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    names : sequence of str
+        Such as ``blocks.0.up.weight``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Those that were found.
+    """
+    constants = {item.name: item for item in model.graph.initializer}
+    makers = {node.output[0]: node for node in model.graph.node}
+    after = {name: node for node in model.graph.node for name in node.input}
+    found = {}
+    for name in names:
+        addition = after.get(name.removesuffix("weight") + "bias")
+        for source in addition.input if addition is not None else ():
+            product = makers.get(source)
+            if product is not None and product.op_type == "MatMul":
+                values = onnx.numpy_helper.to_array(constants[product.input[1]])
+                found[name] = torch.from_numpy(values.T.copy())
+    return found
 
 
 def run_torch(network: nn.Module, spectrum: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
