@@ -242,6 +242,8 @@ def test_interrupted_keeps_the_results(
         stderr=subprocess.PIPE,
         text=True,
         bufsize=1,
+        # Who runs the tests in the background of a shell has Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -15,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from specinfer.preprocess import Preprocessing, prepare, resample
+from specinfer.reconstruction import spread_of
 from training.architectures.eigen import UNet
 from training.archive.sdss import part_of, read_sdss
 from training.paths import ROOT, shared_data
@@ -40,7 +41,7 @@ def pair_of(batch: SurveyBatch, grid: Preprocessing) -> tuple[Tensor, Tensor, Te
     shape = batch.shape.astype(np.float64)
     clean = resample(WAVELENGTH, shape, np.ones_like(shape), grid.edges).flux
     valid = made.valid & (made.continuum != 0)
-    spread = np.exp(made.input[:, 2].astype(np.float64))
+    spread = spread_of(made)
     continuum = np.where(valid, made.continuum, 1.0)
     target = np.where(valid, (clean / continuum - 1.0) / spread, 0.0)
     weight = np.where(valid, made.ivar * (continuum * spread) ** 2, 0.0)
