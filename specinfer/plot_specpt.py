@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from specinfer.line_fluxes import LineFlux, measure_fluxes
 from specinfer.networks.specpt_answer import SpecPTAnswer
 from specinfer.plot_labels import draw_labels
 from specinfer.plot_panels import BAND, CONTINUUM, FLUX, MARK, draw_probabilities
@@ -73,11 +73,10 @@ def draw_denoised(result: Classification, answer: SpecPTAnswer, ax: Axes) -> Non
     ax.set_ylim(low, high + 0.42 * (high - low))
     ax.set_xlim(float(denoised.wavelength[0]), float(denoised.wavelength[-1]))
     labels = []
-    for line in _lines(result, answer):
-        ax.axvline(
-            line.wavelength, color=MARK, linewidth=0.6, linestyle=(0, (4, 3)), alpha=0.5, ymax=0.7
-        )
-        labels.append((f"{line.name} {abs(line.snr):.0f}σ", line.wavelength))
+    for line in _lines(result):
+        place = line["wavelength"]
+        ax.axvline(place, color=MARK, linewidth=0.6, linestyle=(0, (4, 3)), alpha=0.5, ymax=0.7)
+        labels.append((f"{line['name']} {abs(line['snr']):.0f}σ", place))
     draw_labels(
         ax, labels, distance=1.0 / 55.0, foot=0.7, head=0.735, color=MARK, rotation=90, fontsize=7
     )
@@ -86,13 +85,12 @@ def draw_denoised(result: Classification, answer: SpecPTAnswer, ax: Axes) -> Non
     ax.tick_params(labelbottom=False)
 
 
-def _lines(result: Classification, answer: SpecPTAnswer) -> list[LineFlux]:
-    """Lines that are there."""
-    if result.redshift is None or result.spectrum is None:
+def _lines(result: Classification) -> list[Mapping[str, Any]]:
+    """Lines that are there; measured now, unless they were before."""
+    if result.spectrum is None or not result.spectrum.has_noise:
         return []
-    found = measure_fluxes(result.spectrum, answer.denoised, result.redshift, answer.class_name)
-    sure = [line for line in found if abs(line.snr) >= _LEAST_SNR]
-    return sure if result.spectrum.has_noise else []
+    measured = result if result.lines is not None else result.with_lines()
+    return [line for line in measured.lines or () if abs(line["snr"]) >= _LEAST_SNR]
 
 
 def draw_denoised_residual(answer: SpecPTAnswer, ax: Axes) -> None:

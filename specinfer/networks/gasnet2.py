@@ -15,7 +15,7 @@ from specinfer.models import ModelCard
 from specinfer.networks.gasnet2_answer import MODE_WIDTH, SubclassAnswer
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, Intervals
-from specinfer.preprocess import Prepared, Preprocessing, prepare
+from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing, prepare
 from specinfer.spectrum import Spectrum
 from specinfer.subclass_card import NO_SIGNAL, SubclassCard
 
@@ -35,6 +35,11 @@ class GasNet2:
     card : SubclassCard
     """
 
+    # Of the graph: what a network with more to see and to say has otherwise.
+    kind = "GaSNet-II"
+    channels = N_CHANNELS
+    more_outputs: tuple[str, ...] = ()
+
     def __init__(self, session: Session, card: SubclassCard) -> None:
         self.session = session
         self.card = card
@@ -53,7 +58,8 @@ class GasNet2:
             GaSNet-II.
         """
         heads = {head.output for head in self.card.heads.values() if head.output}
-        check_session(self.session, self.card, {"class_logits", "embedding", *heads}, "GaSNet-II")
+        outputs = {"class_logits", "embedding", *self.more_outputs, *heads}
+        check_session(self.session, self.card, outputs, self.kind, self.channels)
         return self.session
 
     def predict(
@@ -80,16 +86,19 @@ class GasNet2:
             If the network itself cannot be used.
         """
         known = list(redshifts) if redshifts is not None else [None] * len(spectra)
-        made = [prepare(one.wavelength, one.flux, one.ivar, self.config) for one in spectra]
         answers: list[SubclassAnswer | ReadError] = []
         for start in range(0, len(spectra), MAX_BATCH):
-            part = made[start : start + MAX_BATCH]
-            raw = self.checked_session.run(
-                {self.card.input_name: np.stack([one.input for one in part])}
-            )
-            batch = slice(start, start + len(part))
-            answers += self._answers(raw, part, spectra[batch], known[batch])
+            batch = slice(start, start + MAX_BATCH)
+            some = spectra[batch]
+            part = [prepare(one.wavelength, one.flux, one.ivar, self.config) for one in some]
+            inputs = np.stack([self._input(*pair) for pair in zip(part, some, strict=True)])
+            raw = self.checked_session.run({self.card.input_name: inputs})
+            answers += self._answers(raw, part, some, known[batch])
         return answers
+
+    def _input(self, prepared: Prepared, spectrum: Spectrum) -> NDArray[np.float32]:
+        """What the network sees of a spectrum, shape (channels, P)."""
+        return prepared.input
 
     @cached_property
     def _columns(self) -> dict[str, list[int]]:

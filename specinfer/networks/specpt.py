@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specinfer.engine import MAX_BATCH, Session
+from specinfer.engine import Session
 from specinfer.errors import ModelError, ReadError
 from specinfer.models import ModelCard
 from specinfer.networks.gasnet2 import GasNet2
 from specinfer.networks.gasnet2_answer import SubclassAnswer
-from specinfer.networks.loading import check_session, open_session
+from specinfer.networks.loading import open_session
 from specinfer.networks.specpt_answer import SpecPTAnswer
 from specinfer.noise_channel import CHANNELS, with_noise
-from specinfer.preprocess import Prepared, prepare
+from specinfer.preprocess import Prepared
 from specinfer.reconstruction import restored
 from specinfer.specpt_card import SpecPTCard
 from specinfer.spectrum import Spectrum
@@ -59,62 +58,31 @@ class SpecPT(GasNet2):
 
     card: SpecPTCard
 
+    kind = "SpecPT"
+    channels = CHANNELS
+
     def __init__(self, session: Session, card: SpecPTCard) -> None:
         super().__init__(session, card)
+        self.more_outputs = (card.reconstruction,)
 
-    @cached_property
-    def checked_session(self) -> Session:
-        """The session, once it is known to be the one that the card describes.
+    def _input(self, prepared: Prepared, spectrum: Spectrum) -> NDArray[np.float32]:
+        return with_noise(prepared, spectrum.has_noise)
 
-        Raises
-        ------
-        ModelError
-            ``card_altered``, or ``bad_model`` if inputs or outputs are not those of a SpecPT.
-        """
-        heads = {head.output for head in self.card.heads.values() if head.output}
-        outputs = {"class_logits", "embedding", self.card.reconstruction, *heads}
-        check_session(self.session, self.card, outputs, "SpecPT", channels=CHANNELS)
-        return self.session
-
-    def predict(
+    def _answers(
         self,
+        raw: Mapping[str, NDArray[np.float32]],
+        prepared: Sequence[Prepared],
         spectra: Sequence[Spectrum],
-        redshifts: Sequence[float | None] | None = None,
+        known: Sequence[float | None],
     ) -> list[SubclassAnswer | ReadError]:
-        """Classify and denoise spectra.
-
-        Parameters
-        ----------
-        spectra : sequence of Spectrum
-        redshifts : sequence of (float or None), optional
-            Known redshifts: families that exclude them lose their probability.
-
-        Returns
-        -------
-        list of (SpecPTAnswer or ReadError)
-            In the order of `spectra`. An answer does not depend on what else is in the list.
-
-        Raises
-        ------
-        ModelError, DeviceError
-            If the network itself cannot be used.
-        """
-        known = list(redshifts) if redshifts is not None else [None] * len(spectra)
-        answers: list[SubclassAnswer | ReadError] = []
-        for start in range(0, len(spectra), MAX_BATCH):
-            some = spectra[start : start + MAX_BATCH]
-            part = [prepare(one.wavelength, one.flux, one.ivar, self.config) for one in some]
-            inputs = [with_noise(*pair) for pair in zip(part, map(_said, some), strict=True)]
-            raw = self.checked_session.run({self.card.input_name: np.stack(inputs)})
-            found = self._answers(raw, part, some, known[start : start + MAX_BATCH])
-            values = raw[self.card.reconstruction]
-            answers += [
-                answer
-                if isinstance(answer, ReadError)
-                else self._with_reconstruction(answer, row, made, one)
-                for answer, row, made, one in zip(found, values, part, some, strict=True)
-            ]
-        return answers
+        found = super()._answers(raw, prepared, spectra, known)
+        values = raw[self.card.reconstruction]
+        return [
+            answer
+            if isinstance(answer, ReadError)
+            else self._with_reconstruction(answer, row, made, one)
+            for answer, row, made, one in zip(found, values, prepared, spectra, strict=True)
+        ]
 
     def _with_reconstruction(
         self,
@@ -147,11 +115,6 @@ class SpecPT(GasNet2):
             anomaly=score,
             anomaly_reasons=reasons,
         )
-
-
-def _said(spectrum: Spectrum) -> bool:
-    """Whether the noise was stated."""
-    return spectrum.has_noise
 
 
 def load(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> SpecPT:
