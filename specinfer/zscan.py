@@ -339,7 +339,12 @@ def null_fit(basis: FloatArray, weight: FloatArray, flux: FloatArray) -> FloatAr
     left = basis * weight
     normal = left @ basis.T
     normal[np.diag_indices(len(normal))] *= 1.0 + 1e-10
-    return np.asarray(np.linalg.lstsq(normal, left @ flux, rcond=None)[0] @ basis)
+    right = left @ flux
+    try:
+        terms = np.linalg.solve(normal, right)
+    except np.linalg.LinAlgError:  # nothing usable
+        terms = np.linalg.lstsq(normal, right, rcond=None)[0]
+    return np.asarray(terms @ basis)
 
 
 def convolve(spectra: FloatArray, sigma: float) -> FloatArray:
