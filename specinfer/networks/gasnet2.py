@@ -15,7 +15,8 @@ from specinfer.models import ModelCard
 from specinfer.networks.gasnet2_answer import MODE_WIDTH, SubclassAnswer
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, Intervals
-from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing, prepare
+from specinfer.preparing import prepare_many
+from specinfer.preprocess import N_CHANNELS, Prepared, Preprocessing
 from specinfer.spectrum import Spectrum
 from specinfer.subclass_card import NO_SIGNAL, SubclassCard
 
@@ -90,7 +91,7 @@ class GasNet2:
         for start in range(0, len(spectra), MAX_BATCH):
             batch = slice(start, start + MAX_BATCH)
             some = spectra[batch]
-            part = [prepare(one.wavelength, one.flux, one.ivar, self.config) for one in some]
+            part = prepare_many(some, self.config)
             inputs = np.stack([self._input(*pair) for pair in zip(part, some, strict=True)])
             raw = self.checked_session.run({self.card.input_name: inputs})
             answers += self._answers(raw, part, some, known[batch])

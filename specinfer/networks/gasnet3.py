@@ -15,7 +15,8 @@ from specinfer.models import ModelCard
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate
 from specinfer.networks.survey_answer import SurveyAnswer
-from specinfer.preprocess import N_CHANNELS, Preprocessing, prepare
+from specinfer.preparing import prepare_many
+from specinfer.preprocess import N_CHANNELS, Preprocessing
 from specinfer.scan_card import FamilyBlock, ScanCard
 from specinfer.spectrum import Spectrum
 from specinfer.survey_card import CombinationCard
@@ -156,12 +157,8 @@ class GasNet3:
         """The encoders' coefficients of every spectrum."""
         made: list[NDArray[np.float32]] = []
         for start in range(0, len(spectra), MAX_BATCH):
-            inputs = np.stack(
-                [
-                    prepare(one.wavelength, one.flux, one.ivar, self.config).input
-                    for one in spectra[start : start + MAX_BATCH]
-                ]
-            )
+            some = prepare_many(spectra[start : start + MAX_BATCH], self.config)
+            inputs = np.stack([one.input for one in some])
             answers = self.checked_session.run(
                 {self.card.input_name: inputs}, only=(_COEFFICIENTS,)
             )
