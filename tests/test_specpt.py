@@ -162,8 +162,9 @@ def test_an_answer_does_not_depend_on_the_others(tmp_path: Path) -> None:
     together = answers(folder, some)
     for one, made in zip(some, together, strict=True):
         (alone,) = answers(folder, [one])
-        np.testing.assert_array_equal(alone.reconstructed, made.reconstructed)
-        assert alone.redshift == made.redshift
+        # Spectra on the same pixels are prepared together: the last digit may differ.
+        np.testing.assert_allclose(alone.reconstructed, made.reconstructed, rtol=1e-12, atol=0)
+        assert alone.redshift == pytest.approx(made.redshift, abs=1e-9)
 
 
 def test_the_result_has_its_reconstruction_and_lines(tmp_path: Path) -> None:
