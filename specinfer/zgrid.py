@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from specinfer.continuum import median
-from specinfer.preprocess import resample
+from specinfer.preprocess import pixel_edges
 
 FloatArray = NDArray[np.float64]
 
@@ -143,33 +144,115 @@ def to_grid(
     -------
     Gridded
     """
-    pixel = np.log10(wavelength) / STEP
+    axis = _axis_of(wavelength)
     ivar = np.where(is_spike(flux, ivar), 0.0, ivar)
     good = np.flatnonzero(ivar > 0)
     scale = median(np.abs(flux[good])) or 1.0
     cut = slice(good[0], good[-1] + 1)
-    flux, ivar, pixel = flux[cut] / scale, ivar[cut] * scale**2, pixel[cut]
+    pixel = axis.pixel[cut]
     first = round(float(pixel[0]))
     apart = pixel - np.arange(first, first + pixel.size)
     offset = float(apart.mean())
     if binning in (None, 1) and np.abs(apart - offset).max() < _SAME_PIXELS:
+        flux, ivar = flux[cut] / scale, ivar[cut] * scale**2
         return Gridded(first, offset, 1, np.where(ivar > 0, flux, 0.0), ivar, scale)
-    width = np.gradient(pixel)
     if binning is None:
-        typical = 1.25 * float(np.median(width))
+        typical = 1.25 * median(axis.fine_pixels[cut])
         binning = next((b for b in BINNINGS if b <= typical), 1)
     first, last = int(np.floor(pixel[0] / binning)), int(np.ceil(pixel[-1] / binning))
-    edges = np.power(10.0, (np.arange(first, last + 2) * float(binning) - 0.5) * STEP)
+    contents = np.zeros((3, flux.size))
+    length, mean, density = contents
+    usable = ivar > 0
+    np.copyto(length, axis.length, where=usable)
+    np.multiply(length, flux / scale, out=mean, where=usable)
     # The variance of a mean over a length L is this density over L: no pixel counts twice,
     # however it is cut.
-    density = np.where(ivar > 0, width / np.where(ivar > 0, ivar, 1.0), 0.0)
-    made = resample(
-        wavelength[cut],
-        np.stack([flux, density]),
-        np.broadcast_to(ivar > 0, (2, ivar.size)).astype(np.float64),
-        edges,
-        0.5,
-    )
-    valid = made.valid[0] & (made.flux[1] > 0)
-    weight = np.where(valid, binning / np.where(valid, made.flux[1], 1.0), 0.0)
-    return Gridded(first, 0.0, binning, np.where(valid, made.flux[0], 0.0), weight, scale)
+    np.divide(length * axis.fine_pixels, ivar * scale**2, out=density, where=usable)
+    places = axis.places(binning)
+    inside = slice(first - places.first, last + 1 - places.first)
+    length, mean, density = places.sums(contents)[:, inside]
+    valid = (length > 0.5 * places.length[inside]) & (density > 0)
+    length = np.where(valid, length, 1.0)
+    weight = np.where(valid, binning * length / np.where(valid, density, 1.0), 0.0)
+    return Gridded(first, 0.0, binning, np.where(valid, mean / length, 0.0), weight, scale)
+
+
+class _Places(NamedTuple):
+    """How the pixels of an axis fall on those of the grid.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first pixel of the grid, in pixels of the binning.
+    within, part : ndarray, shape (m + 1,)
+        For every edge of the grid: the pixel of the axis in which it lies, and which part of
+        that is below it.
+    length : ndarray, shape (m,)
+        Of the grid's pixels, Angstrom.
+    """
+
+    first: int
+    within: NDArray[np.intp]
+    part: FloatArray
+    length: FloatArray
+
+    def sums(self, contents: FloatArray) -> FloatArray:
+        """Contents of the axis' pixels, shape (..., n), as those of the grid's, (..., m)."""
+        below = np.zeros((*contents.shape[:-1], contents.shape[-1] + 1))
+        np.cumsum(contents, axis=-1, out=below[..., 1:])
+        inside = self.part * contents.take(self.within, axis=-1)
+        at_edges = below.take(self.within, axis=-1) + inside
+        return np.asarray(at_edges[..., 1:] - at_edges[..., :-1])
+
+
+class _Axis:
+    """What the spectra of a survey, on the same pixels, have in common."""
+
+    def __init__(self, wavelength: FloatArray) -> None:
+        self.wavelength = wavelength.copy()
+        self.pixel = np.log10(wavelength) / STEP
+        self._places: dict[int, _Places] = {}
+
+    @cached_property
+    def fine_pixels(self) -> FloatArray:
+        """Fine pixels of the grid a pixel."""
+        return np.gradient(self.pixel)
+
+    @cached_property
+    def _edges(self) -> tuple[FloatArray, FloatArray]:
+        return pixel_edges(self.wavelength)
+
+    @cached_property
+    def length(self) -> FloatArray:
+        """Of each pixel, Angstrom."""
+        lower, upper = self._edges
+        return upper - lower
+
+    def places(self, binning: int) -> _Places:
+        """How they fall on a grid."""
+        if binning not in self._places:
+            first = int(np.floor(self.pixel[0] / binning))
+            last = int(np.ceil(self.pixel[-1] / binning))
+            count = np.arange(first, last + 2)
+            edges = np.power(10.0, (count * float(binning) - 0.5) * STEP)
+            lower = self._edges[0]
+            index = np.searchsorted(lower, edges, side="right") - 1
+            inside = index >= 0
+            index = np.maximum(index, 0)
+            part = np.clip((edges - lower[index]) / self.length[index], 0.0, 1.0)
+            self._places[binning] = _Places(first, index, part * inside, np.diff(edges))
+        return self._places[binning]
+
+
+# The last axis; replaced as a whole, so that threads may share it.
+_recent: list[_Axis] = []
+
+
+def _axis_of(wavelength: FloatArray) -> _Axis:
+    """That of the last spectrum if it is the same: consecutive ones of a survey share it."""
+    known = _recent[:]
+    if known and np.array_equal(known[0].wavelength, wavelength):
+        return known[0]
+    made = _Axis(wavelength)
+    _recent[:] = [made]
+    return made

@@ -115,6 +115,7 @@ class GasNet3:
         spectrum: Spectrum,
         redshift: float | None = None,
         windows: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+        data: Gridded | None = None,
     ) -> tuple[Gridded, Found] | ReadError:
         """The scan alone.
 
@@ -126,13 +127,16 @@ class GasNet3:
         windows : mapping of str to sequence of (float, float), optional
             Redshifts to look at, by family; they do not overlap. Families without an entry
             are not looked at. By default every family everywhere.
+        data : Gridded, optional
+            The spectrum on the grid, if an earlier search made it.
 
         Returns
         -------
         (Gridded, Found) or ReadError
             ``bad_redshift`` if no family can have the known redshift.
         """
-        data = to_grid(spectrum.wavelength, spectrum.flux, spectrum.ivar)
+        if data is None:
+            data = to_grid(spectrum.wavelength, spectrum.flux, spectrum.ivar)
         searches = [Search(one) for one in self.scanners]
         if redshift is not None:
             searches = [

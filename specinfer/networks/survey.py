@@ -157,7 +157,7 @@ class SurveyCombination:
 
         What the network proposes stays a candidate, however many minima are lower.
         """
-        made = self.scan.search(spectrum, redshift)
+        made = self.scan.search(spectrum, redshift, data=None if first is None else first[0])
         if isinstance(made, ReadError) or first is None:
             return made
         data, found = made
