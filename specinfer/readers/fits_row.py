@@ -39,25 +39,49 @@ def first_row(source: Source, hdu: Any, wanted: Iterable[str]) -> dict[str, Any]
         Plain Python values by upper-case name. Columns that are absent, empty,
         vectors, or stored with a scale or an offset are left out.
     """
-    header = hdu.header
-    names = set(wanted)
+    info = hdu.fileinfo()
+    raw, start = source.data[info["hdrLoc"] : info["datLoc"]], int(info["datLoc"])
+    # Files of a survey have the same columns: a layout is worked out once.
+    layout = _layouts.get(raw)
+    if layout is None:
+        layout = _layout(hdu.header)
+        if len(_layouts) >= _MOST:
+            _layouts.clear()
+        _layouts[raw] = layout
     found: dict[str, Any] = {}
-    offset = int(hdu.fileinfo()["datLoc"])
+    for name in wanted:
+        if name not in layout:
+            continue
+        offset, size, count, kind = layout[name]
+        value = plain(_value(source.data[start + offset : start + offset + size], count, kind))
+        if value is not None:
+            found[name] = value
+    return found
+
+
+# Offset in the row, bytes, elements and FITS type by upper-case name.
+_Layout = dict[str, tuple[int, int, int, str]]
+_layouts: dict[bytes, _Layout] = {}
+_MOST = 8
+
+
+def _layout(header: Any) -> _Layout:
+    """Where the columns without a scale or an offset lie in a row, as far as they are known."""
+    made: _Layout = {}
+    offset = 0
     if header.get("XTENSION", "").strip() != "BINTABLE" or header["NAXIS2"] < 1:
-        return found
+        return made
     for index in range(1, int(header["TFIELDS"]) + 1):
         match = _TFORM.match(header[f"TFORM{index}"])
         if match is None:
-            return found
+            return made
         count, kind = int(match.group(1) or 1), match.group(2)
         size = (count + 7) // 8 if kind == "X" else count * _SIZES[kind]
         name = str(header.get(f"TTYPE{index}", "")).strip().upper()
-        if name in names and f"TZERO{index}" not in header and f"TSCAL{index}" not in header:
-            value = plain(_value(source.data[offset : offset + size], count, kind))
-            if value is not None:
-                found[name] = value
+        if f"TZERO{index}" not in header and f"TSCAL{index}" not in header:
+            made.setdefault(name, (offset, size, count, kind))
         offset += size
-    return found
+    return made
 
 
 def _value(raw: bytes, count: int, kind: str) -> Any:
