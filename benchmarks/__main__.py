@@ -35,7 +35,7 @@ PROGRAM = "python -m benchmarks"
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Measure specinfer on this machine: medians of at least 20 repetitions, with their spread.",
+    help="Measure specinfer on this machine: medians of 20 repetitions or more, and their spread.",
 )
 
 

@@ -38,7 +38,9 @@ def examples(kind: str, folder: Path | None = None) -> list[Spectrum]:
     return [spectrum for path in paths for spectrum in read(path)]
 
 
-def noisy(spectra: Sequence[Spectrum], count: int, seed: int = 0) -> list[Spectrum]:
+def noisy(
+    spectra: Sequence[Spectrum], count: int, *, noise: float = JITTER, seed: int = 0
+) -> list[Spectrum]:
     """`count` spectra, by turns of those given, each with a little more noise of its own.
 
     Parameters
@@ -46,21 +48,22 @@ def noisy(spectra: Sequence[Spectrum], count: int, seed: int = 0) -> list[Spectr
     spectra : sequence of Spectrum
         With known noise.
     count : int
+    noise : float, optional
+        How much is added, in sigma of each pixel; the stated noise is larger by as much.
     seed : int, optional
 
     Returns
     -------
     list of Spectrum
-        `JITTER` sigma are added, and the stated noise is larger by as much. Reader, resolution
-        and all other facts stay, so that they go to the same model.
+        Reader, resolution and all other facts stay, so that they go to the same model.
     """
     rng = np.random.default_rng(seed)
     made = []
     for index in range(count):
         one = spectra[index % len(spectra)]
         sigma = np.where(one.good, one.sigma_array, 0.0)
-        flux = one.flux + JITTER * sigma * rng.standard_normal(sigma.size)
-        made.append(replace(one, flux=flux, ivar=one.ivar / (1.0 + JITTER**2)))
+        flux = one.flux + noise * sigma * rng.standard_normal(sigma.size)
+        made.append(replace(one, flux=flux, ivar=one.ivar / (1.0 + noise**2)))
     return made
 
 

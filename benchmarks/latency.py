@@ -49,20 +49,21 @@ def main(
         "latency",
         {"processes": processes, "calls": calls, "threads_warm": threads, "device": "cpu"},
     )
-    if processes:
-        _cold(report, processes)
-    else:
-        report.notes.append("cold starts were left out (--processes 0)")
+    started = cold.measure(cold.commands(), processes) if processes else {}
     # Pinned before numpy is there: its libraries count the CPUs when they are loaded.
+    report.notes += filter(None, [machine.threads_note()])
     with machine.pinned(threads) as cpus:
         report.settings["cpus_warm"] = "not pinned" if cpus is None else cpus
+        _cold(report, started, processes)
         _warm(report, calls, threads)
         _stages(report, calls, threads)
     deliver(report, as_json=as_json, plot=plot, check=check)
 
 
-def _cold(report: Report, count: int) -> None:
-    taken = cold.measure(cold.commands(), count)
+def _cold(report: Report, taken: dict[str, list[float]], count: int) -> None:
+    if not taken:
+        report.notes.append("cold starts were left out (--processes 0)")
+        return
     from benchmarks.figures import Target, milliseconds, ratio
 
     for name, seconds in taken.items():

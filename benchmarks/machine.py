@@ -117,6 +117,20 @@ def pinned(count: int) -> Iterator[list[int] | None]:
         os.sched_setaffinity(0, before)
 
 
+def threads_note() -> str | None:
+    """What to say if numpy is there before the process is pinned; None if all is well.
+
+    Threads of BLAS that share one CPU wait for each other: a scan then takes several times as
+    long.
+    """
+    if "numpy" not in sys.modules or os.environ.get("OMP_NUM_THREADS") == "1":
+        return None
+    return (
+        "numpy was loaded before the process was pinned and may use more threads than it has "
+        "CPUs: times are too long; set OMP_NUM_THREADS=1"
+    )
+
+
 def resident_mb() -> float:
     """Memory that this process holds now, in MB (on systems without /proc: the most so far)."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import math
@@ -76,14 +77,14 @@ def check_plot(path: Path | None) -> None:
 
     Raises
     ------
-    SpecinferError
+    UsageError
         ``no_matplotlib``; ``bad_option`` for another kind of file or no such folder.
     """
     if path is None:
         return
-    from specinfer.plot import require_matplotlib
-
-    require_matplotlib()
+    # Not by specinfer.plot, which imports numpy: the process may still have to be pinned.
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("no_matplotlib", "--plot needs matplotlib: pip install 'specinfer[plot]'")
     if path.suffix.lower() != ".png":
         raise UsageError("bad_option", f"--plot {path}: give a name that ends in .png")
     if not path.parent.is_dir():
