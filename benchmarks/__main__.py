@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from typing import Any
 
 import typer
 
 from specinfer.cli_exit import exit_with
+from specinfer.errors import UsageError
 
 # Module, which has a typer `app` of one command, and what it measures.
 COMMANDS = {
@@ -42,18 +44,29 @@ app = typer.Typer(
 def _add(name: str, module: str, words: str) -> None:
     def forward(context: typer.Context) -> None:
         def work() -> int:
-            command = importlib.import_module(module).app
-            command(context.args, prog_name=f"{PROGRAM} {name}")
+            _load(module, name).app(context.args, prog_name=f"{PROGRAM} {name}")
             return 0
 
         exit_with(work, debug=False)
 
+    # The first line of the help.
     forward.__doc__ = words
     app.command(
         name,
         add_help_option=False,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(forward)
+
+
+def _load(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith(("benchmarks", "specinfer")):
+            raise
+        raise UsageError(
+            "no_extra", f"{name} needs {error.name}: pip install '.[train]' in the checkout"
+        ) from None
 
 
 for _name, (_module, _words) in COMMANDS.items():

@@ -77,7 +77,8 @@ def _measure(report: Report, count: int, threads: int, templates: int, published
         report.targets.append(Target(least.name, least.median, RATIO, "x", least.n, at_least=True))
         report.notes.append(
             "one published network answers with the class or the redshift alone, ours with both; "
-            "how right they are is in the comparison of exported_models/spectranet/README.md"
+            "how right they are: exported_models/spectranet/README.md, and docs/spectranet.md for "
+            "the published architecture"
         )
 
 
@@ -142,6 +143,11 @@ def _actions(
             f"{name} of published size: {number(parameters / 1e6)} million parameters, {pixels} "
             "pixels, random weights"
         )
+    if published:
+        report.notes.append(
+            "GaSNet-II as published asks further networks for the redshift; only the one of the "
+            "classes is timed, ours answers with both"
+        )
     return actions, pairs
 
 
@@ -153,7 +159,3 @@ def _published_pairs(name: str) -> tuple[tuple[str, str], ...]:
 
 def _by_turns(work: Callable[[Any], Any], pool: Any, index: int) -> Any:
     return work(pool[index % len(pool)])
-
-
-if __name__ == "__main__":
-    app()

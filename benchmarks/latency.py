@@ -114,7 +114,3 @@ def _stages(report: Report, calls: int, threads: int) -> None:
         if len(seconds) == calls:
             report.figures.append(milliseconds(name, seconds))
     report.notes += [f"{name} is not there: its stage counts as interpret" for name in missing]
-
-
-if __name__ == "__main__":
-    app()

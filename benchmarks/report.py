@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks import machine
+from specinfer.cli_exit import exit_with
 from specinfer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +72,20 @@ class Report:
             "notes": self.notes,
             "series": self.series,
         }
+
+
+def run_program(work: Callable[[], int]) -> None:
+    """Do the work of a program of its own; its end is the program's.
+
+    Parameters
+    ----------
+    work : callable
+        See `specinfer.cli_exit.exit_with`.
+    """
+    try:
+        exit_with(work, debug=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
 
 
 def check_plot(path: Path | None) -> None:
@@ -164,9 +180,9 @@ def target_line(target: Target) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without a power of ten."""
-    if not math.isfinite(value) or value == 0.0:
-        return f"{value:g}"
+    """Three significant digits; a power of ten for very small numbers alone."""
+    if not math.isfinite(value) or abs(value) < 1e-3:
+        return f"{value:.3g}"
     return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 

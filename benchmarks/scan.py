@@ -108,7 +108,3 @@ def _measure(report: Report, model: str, files: Path | None, count: int) -> None
         name = list(compared)[-1]
         best = next(x for x in report.figures if x.name == f"{WAYS[0]} / {name}")
         report.targets.append(Target(best.name, best.median, RATIO, "x", best.n, at_least=True))
-
-
-if __name__ == "__main__":
-    app()

@@ -239,7 +239,3 @@ def _draw(axes: Sequence[Axes], report: Report) -> None:
     for ax in axes:
         ax.set_ylim(bottom=0.0)
         ax.grid(visible=True, alpha=0.3)
-
-
-if __name__ == "__main__":
-    app()

@@ -165,7 +165,3 @@ def _draw(axes: Sequence[Axes], report: Report) -> None:
     axes[0].set_ylabel("spectra a second")
     axes[0].grid(visible=True, alpha=0.3)
     axes[0].legend()
-
-
-if __name__ == "__main__":
-    app()

@@ -12,10 +12,8 @@ import time
 from collections import deque
 from itertools import cycle, islice
 
-import typer
-
 from benchmarks import machine
-from specinfer.cli_exit import exit_with
+from benchmarks.report import run_program
 
 # Different spectra; larger batches go round them, so that memory is the work's alone.
 POOL = 64
@@ -62,7 +60,4 @@ def _say(message: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     name, cpus, batches = sys.argv[1:]
-    try:
-        exit_with(lambda: work(name, int(cpus), [int(x) for x in batches.split(",")]), debug=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+    run_program(lambda: work(name, int(cpus), [int(x) for x in batches.split(",")]))

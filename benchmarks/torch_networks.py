@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +14,6 @@ from torch import nn
 from specinfer.engine import Session
 from specinfer.models import load_card
 from specinfer.preprocess import N_CHANNELS
-from training.architectures.fuse import fuse
 from training.architectures.published import PublishedConfig, PublishedNet
 from training.architectures.survey import PublishedSurveyConfig, PublishedSurveyNet
 from training.export import to_onnx
@@ -54,13 +54,14 @@ def published(name: str, threads: int) -> tuple[dict[str, Work], int, int]:
     network: PublishedNet | PublishedSurveyNet
     torch.manual_seed(0)
     if name == "spectranet":
-        network = PublishedNet(PublishedConfig())
+        network = PublishedNet(PublishedConfig()).eval()
     else:
-        network = PublishedSurveyNet(PublishedSurveyConfig())
-    network = fuse(network)  # type: ignore[type-var]
+        network = PublishedSurveyNet(PublishedSurveyConfig()).eval()
     n_pixels = network.config.n_pixels
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((8, N_CHANNELS, n_pixels)).astype(np.float32)
+    # The exporter logs which operators of other packages it does not know.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     content = to_onnx(network).SerializeToString()  # type: ignore[arg-type]
     session = Session(content, name=f"published {name}", device="cpu", threads=threads)
 
