@@ -79,14 +79,20 @@ def _cold(report: Report, taken: dict[str, list[float]], count: int) -> None:
 
 def _warm(report: Report, calls: int, threads: int) -> None:
     from benchmarks import warm
+    from benchmarks.examples import JITTER
     from benchmarks.figures import FOR_P99, Target, milliseconds
 
     made = warm.measure(calls, threads)
     figures = {name: milliseconds(name, seconds) for name, seconds in made.seconds.items()}
     report.figures += figures.values()
     report.settings["spectra_warm"] = warm.POOL
+    report.notes += [
+        f"{name}: {100.0 * share:.1f} % of {calls} answers needed the scan everywhere"
+        for name, share in made.everywhere.items()
+    ]
     report.notes.append(
-        f"survey: {100.0 * made.everywhere:.1f} % of {calls} answers needed the scan everywhere"
+        f"spectra are the examples with {JITTER:g} sigma more noise each, the faint ones with "
+        f"{warm.FAINT_NOISE:g}"
     )
     for name, limit in (
         (warm.SPECTRANET, WARM_MS["spectranet"]),
@@ -110,7 +116,8 @@ def _stages(report: Report, calls: int, threads: int) -> None:
 
     taken, missing = warm.measure_stages(calls, threads)
     for name, seconds in taken.items():
-        # The scan everywhere, or a stage that some answers do without.
         if len(seconds) == calls:
             report.figures.append(milliseconds(name, seconds))
+        else:
+            report.notes.append(f"{name}: some answers do without; its time is not shown")
     report.notes += [f"{name} is not there: its stage counts as interpret" for name in missing]

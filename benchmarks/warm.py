@@ -29,20 +29,23 @@ class Warm:
     Parameters
     ----------
     seconds : dict of str to list of float
-    everywhere : float
-        Share of the answers of `survey` that needed the scan everywhere.
+    everywhere : dict of str to float
+        Share of the answers of `survey` that needed the scan everywhere, by row.
     one_survey : tuple of str
         The rows of `survey` that ask about one and the same spectrum.
     """
 
     seconds: dict[str, list[float]]
-    everywhere: float
+    everywhere: dict[str, float]
     one_survey: tuple[str, ...]
 
 
 SPECTRANET = "spectranet, auto"
 SPECTRANET_ONE = "spectranet, one spectrum again and again"
 SURVEY = "survey, auto"
+FAINT = "survey, auto, faint"
+# Sigma of the noise that is added for those: then many need the scan everywhere.
+FAINT_NOISE = 8.0
 
 
 def measure(calls: int, threads: int) -> Warm:
@@ -57,28 +60,33 @@ def measure(calls: int, threads: int) -> Warm:
     """
     require(calls, "--calls")
     transients, surveys = examples("sedm"), examples("survey")
-    many = {"sedm": noisy(transients, POOL), "survey": noisy(surveys, POOL)}
-    searched: list[str] = []
+    many = {
+        SPECTRANET: noisy(transients, POOL),
+        SURVEY: noisy(surveys, POOL),
+        FAINT: noisy(surveys, POOL, noise=FAINT_NOISE),
+    }
+    searched: dict[str, list[str]] = {SURVEY: [], FAINT: []}
 
     def classify(classifier: Classifier, spectra: Sequence[Spectrum], number: int) -> Any:
         return classifier.classify(rebuilt(spectra[number % len(spectra)])).answer
 
-    def search(number: int) -> None:
-        searched.append(classify(auto, many["survey"], number).searched)
+    def search(name: str, number: int) -> None:
+        searched[name].append(classify(auto, many[name], number).searched)
 
     auto = Classifier("auto", "cpu", threads)
     one = {f"survey, {spectrum_name(x)} again and again": [x] for x in surveys}
     actions = {
-        SPECTRANET: partial(classify, auto, many["sedm"]),
+        SPECTRANET: partial(classify, auto, many[SPECTRANET]),
         SPECTRANET_ONE: partial(classify, auto, transients[:1]),
-        SURVEY: search,
+        **{name: partial(search, name) for name in searched},
         **{name: partial(classify, auto, same) for name, same in one.items()},
     }
     for name in ("gasnet2", "gasnet3", "specpt"):
-        actions[name] = partial(classify, Classifier(name, "cpu", threads), many["survey"])
+        actions[name] = partial(classify, Classifier(name, "cpu", threads), many[SURVEY])
     seconds = interleave(actions, calls, block=BLOCK, title="warm")
-    timed = searched[-calls:]
-    return Warm(seconds, timed.count("everywhere") / len(timed), tuple(one))
+    # The first of them warmed up.
+    shares = {name: found[-calls:].count("everywhere") / calls for name, found in searched.items()}
+    return Warm(seconds, shares, tuple(one))
 
 
 def spectrum_name(spectrum: Spectrum) -> str:
