@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from specinfer.engine import Session
     from specinfer.models import ModelCard
 
-NETWORKS = ("spectranet", "gasnet2", "specpt")
+MODELS = "spectranet,gasnet2,specpt,survey"
+# Those of "auto", for the whole way, and the examples that they are asked about.
+WHOLE = {"spectranet": "sedm", "survey": "survey"}
 BATCHES = (1, 64)
 
 app = typer.Typer(add_completion=False)
@@ -32,6 +34,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
+    models: Annotated[str, typer.Option(help="Names, with commas.")] = MODELS,
     count: Annotated[int, typer.Option(help="Repetitions of each.")] = 100,
     threads: Annotated[int | None, typer.Option(help="Threads of onnxruntime.")] = None,
     as_json: AsJson = False,
@@ -44,30 +47,34 @@ def main(
     """
     require(count, "--count")
     check_plot(plot)
-    report = Report("device", {"repetitions": count, "threads": threads or "default"})
-    _measure(report, count, threads)
+    names = [name.strip() for name in models.split(",")]
+    report = Report(
+        "device", {"models": models, "repetitions": count, "threads": threads or "default"}
+    )
+    _measure(report, names, count, threads)
     deliver(report, as_json=as_json, plot=plot, check=check)
 
 
-def _measure(report: Report, count: int, threads: int | None) -> None:
+def _measure(report: Report, models: Sequence[str], count: int, threads: int | None) -> None:
     from benchmarks.figures import figure, milliseconds
     from specinfer.engine import usable_devices
     from specinfer.models import load_card, read_model
 
-    first = load_card(NETWORKS[0])
+    cards = [load_card(name) for name in models]
+    first = cards[0].networks[0]
     found = usable_devices(read_model(first), first.label)
     for device, reason in found.items():
         if reason is not None:
-            # The reason of a device that was asked for names it already.
-            named = reason if device in reason else f"{device} does not work here: {reason}"
-            report.notes.append(named)
+            report.notes.append(f"{device}: {reason}")
     devices = [device for device, reason in found.items() if reason is None]
     report.series["devices"] = found
     actions: dict[str, Action] = {}
     distances: dict[str, float] = {}
-    for name in NETWORKS:
-        _add_networks(report, actions, distances, load_card(name), devices, threads)
-    whole = _whole_ways(devices, threads)
+    for card in cards:
+        # A combination has no network of its own.
+        if card.networks == (card,):
+            _add_networks(report, actions, distances, card, devices, threads)
+    whole = _whole_ways([name for name in models if name in WHOLE], devices, threads)
     seconds = interleave(actions | whole, count, title="device")
     for name, taken in seconds.items():
         more = {"off_the_CPU_by": distances[name]} if name in distances else {}
@@ -101,7 +108,7 @@ def _add_networks(
             try:
                 distance = _distance(session, inputs[0], reference)
             except SpecinferError as error:
-                report.notes.append(f"{title} does not work here: {error.message}")
+                report.notes.append(f"{title}: {error.message}")
                 continue
             for batch, arrays in zip(BATCHES, inputs, strict=True):
                 actions[f"{title}, batch {batch}"] = partial(_run, session, arrays)
@@ -128,14 +135,16 @@ def _distance(session: Session, inputs: dict[str, Any], reference: dict[str, Any
     )
 
 
-def _whole_ways(devices: Sequence[str], threads: int | None) -> dict[str, Action]:
+def _whole_ways(
+    models: Sequence[str], devices: Sequence[str], threads: int | None
+) -> dict[str, Action]:
     """From arrays to answers, one and many."""
     from benchmarks.examples import examples, noisy
     from specinfer import Classifier
 
     made: dict[str, Action] = {}
-    for kind, name in (("sedm", "spectranet"), ("survey", "survey")):
-        spectra = noisy(examples(kind), BATCHES[-1])
+    for name in models:
+        spectra = noisy(examples(WHOLE[name]), BATCHES[-1])
         for device in devices:
             classifier = Classifier(name, device, threads)
             title = f"{name}, {device}, to answers"

@@ -85,7 +85,7 @@ def _measure(report: Report, model: str, files: Path | None, count: int) -> None
         report.notes.append("PyTorch is not installed: the published way in PyTorch is left out")
     else:
         actions[WAYS[0]] = on_all(partial(slide, torch_way))
-    seconds = interleave(actions, count, warmups=12, title="scan")
+    seconds = interleave(actions, count, warmups=4, title="scan")
     report.figures += [milliseconds(name, values) for name, values in seconds.items()]
     report.targets.append(Target(OURS, report.figures[0].median, FULL_MS, "ms", count))
     # Which of the timed calls were answered in windows, and their neighbours in time.

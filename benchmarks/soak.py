@@ -237,5 +237,5 @@ def _draw(axes: Sequence[Axes], report: Report) -> None:
     axes[1].set_xlabel("minutes")
     axes[1].legend()
     for ax in axes:
-        ax.set_ylim(bottom=0.0)
+        ax.set_ylim(0.0, 1.1 * max(ax.get_ylim()[1], 1e-3))
         ax.grid(visible=True, alpha=0.3)

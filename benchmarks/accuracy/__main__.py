@@ -173,13 +173,15 @@ def _draw(axes: Sequence[Axes], report: Report) -> None:
     methods = report.series["methods"]
     for offset, (name, block) in enumerate(methods.items()):
         known = [key for key in _SHARES if isinstance(block.get(key), list)]
+        if not known:
+            continue
         middle = [block[key][0] for key in known]
         ends = [(block[key][1], block[key][2]) for key in known]
         # One object alone has no interval.
         spread = [(m - a, b - m) if a is not None else (0.0, 0.0)
                   for m, (a, b) in zip(middle, ends, strict=True)]  # fmt: skip
         places = [_SHARES.index(key) + 0.12 * offset for key in known]
-        below, above = zip(*spread, strict=True) if spread else ((), ())
+        below, above = zip(*spread, strict=True)
         axes[0].errorbar(middle, places, xerr=(below, above), fmt="o", capsize=3, label=name)
     axes[0].set_yticks(range(len(_SHARES)), [_COLUMNS[key] for key in _SHARES])
     axes[0].set_xlim(0.0, 1.0)
