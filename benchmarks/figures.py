@@ -109,7 +109,7 @@ def figure(name: str, values: Sequence[float], unit: str = "ms", **more: Any) ->
 
 def milliseconds(name: str, seconds: Sequence[float], **more: Any) -> Figure:
     """As `figure`, of seconds."""
-    return figure(name, 1e3 * np.asarray(seconds, dtype=np.float64), "ms", **more)
+    return figure(name, [1e3 * one for one in seconds], "ms", **more)
 
 
 def ratio(name: str, above: Sequence[float], below: Sequence[float], **more: Any) -> Figure:

@@ -24,7 +24,7 @@ REDSHIFTS = {"STAR": (-0.01, 0.01), "GALAXY": (0.0, 1.5), "QSO": (0.0, 5.0)}
 def shifts_of(family: str) -> int:
     """Places of the published curve of a family: its eigen-spectra are that long."""
     low, high = np.log10(1.0 + np.array(REDSHIFTS[family]))
-    return PIXELS + round((high - low) / STEP)
+    return PIXELS + round(float(high - low) / STEP)
 
 
 def published(data: Gridded, convolve: Convolve) -> float:
