@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.batch_outputs import differences, part_rows, parts, verify
-from benchmarks.batch_runs import Batch, Run
+from benchmarks.batch_runs import Batch, Run, forget
 
 # A run is killed when it has lasted between these shares of the time that its rest should take.
 _WHEN = (0.1, 0.6)
@@ -20,7 +20,15 @@ PATIENCE = 6 * 3600.0
 
 
 def undisturbed(inputs: Sequence[str], output: Path, options: Sequence[str]) -> Run:
-    """A run from start to end on a new output.
+    """A run from start to end on a new output, its inputs on disk and not in memory.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Files.
+    output : Path
+        Removed if it is there.
+    options : sequence of str
 
     Raises
     ------
@@ -28,6 +36,7 @@ def undisturbed(inputs: Sequence[str], output: Path, options: Sequence[str]) -> 
         If it does not get to its end.
     """
     shutil.rmtree(output, ignore_errors=True)
+    forget([Path(path) for path in inputs])
     run = Batch(inputs, output, options).finish(PATIENCE)
     if run.code not in FINISHED or not run.summary:
         raise RuntimeError(f"specinfer batch ended with {run.code}: {run.complaints.strip()}")

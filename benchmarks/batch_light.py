@@ -143,17 +143,7 @@ def draw(
     arms : dict of str to ArmLight
     truth : Truth
     """
-    kind = rng.choice(len(FAMILIES), count, p=SHARES)
-    redshift = np.zeros(count)
-    light = np.zeros((count, PIXELS), np.float32)
-    wanted = np.zeros(count)
-    for index, name in enumerate(FAMILIES):
-        rows = np.flatnonzero((kind == index) & ~sky)
-        redshift[rows] = _redshifts(name, rows.size, rng)
-        light[rows] = _observed(shapes()[name], redshift[rows], rng)
-        median, spread = RATIOS[name]
-        wanted[rows] = median * 10.0 ** rng.normal(0.0, spread, rows.size)
-    light *= _calibration(count, rng)
+    light, wanted, family, redshift = _targets(count, rng, sky, WAVELENGTH)
     arms = _quiet_arms()
     # Every target at the brightness that gives it its ratio under the noise of the sky.
     level = float(np.median(np.concatenate([sigma for sigma, _ in arms.values()])))
@@ -168,9 +158,61 @@ def draw(
         one.ivar[dead] = 0.0
         made[name] = one
         ratios.append(clean / error)
-    family = np.where(sky, "", np.array(FAMILIES)[kind])
     snr = np.median(np.concatenate(ratios, axis=1), axis=1)
-    return made, Truth(family, np.where(sky, np.nan, redshift), snr.astype(np.float64), dead)
+    return made, Truth(family, redshift, snr.astype(np.float64), dead)
+
+
+def draw_single(
+    count: int, rng: np.random.Generator, wavelength: FloatArray
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Truth]:
+    """The same targets as another instrument would see them, on one axis.
+
+    The noise is that of the best arm of DESI at each wavelength, for the light that falls into
+    a pixel of that axis: the information is about the same however the axis is divided.
+
+    Parameters
+    ----------
+    count : int
+    rng : numpy.random.Generator
+    wavelength : ndarray, shape (n,)
+        Vacuum Angstrom; what DESI does not see has the noise of its ends.
+
+    Returns
+    -------
+    flux, ivar : ndarray, shape (count, n)
+    truth : Truth
+    """
+    light, wanted, family, redshift = _targets(count, rng, np.zeros(count, bool), wavelength)
+    arms = _quiet_arms()
+    level = float(np.median(np.concatenate([sigma for sigma, _ in arms.values()])))
+    light *= (wanted * level)[:, None].astype(np.float32)
+    best = np.full(PIXELS, np.inf)
+    for name, (sigma, _) in arms.items():
+        start = round((ARMS[name][0] - FIRST) / PIXEL)
+        here = slice(start, start + sigma.size)
+        best[here] = np.minimum(best[here], sigma)
+    sky = np.interp(wavelength, WAVELENGTH, best) * np.sqrt(PIXEL / np.gradient(wavelength))
+    made, error = _expose(light, sky.astype(np.float32), np.zeros_like(sky, np.float32), rng)
+    snr = np.median(light / error, axis=1).astype(np.float64)
+    return made.flux, made.ivar, Truth(family, redshift, snr, np.zeros(count, bool))
+
+
+def _targets(
+    count: int, rng: np.random.Generator, sky: NDArray[np.bool_], wavelength: FloatArray
+) -> tuple[NDArray[np.float32], FloatArray, NDArray[np.str_], FloatArray]:
+    """Light of median 1 (0 on the sky), ratio that is wanted, family and redshift of each."""
+    kind = rng.choice(len(FAMILIES), count, p=SHARES)
+    redshift = np.full(count, np.nan)
+    light = np.zeros((count, wavelength.size), np.float32)
+    wanted = np.zeros(count)
+    for index, name in enumerate(FAMILIES):
+        rows = np.flatnonzero((kind == index) & ~sky)
+        redshift[rows] = _redshifts(name, rows.size, rng)
+        light[rows] = _observed(shapes()[name], redshift[rows], wavelength, rng)
+        median, spread = RATIOS[name]
+        wanted[rows] = median * 10.0 ** rng.normal(0.0, spread, rows.size)
+    light *= _calibration(count, wavelength, rng)
+    return light, wanted, np.where(sky, "", np.array(FAMILIES)[kind]), redshift
 
 
 def _redshifts(name: str, size: int, rng: np.random.Generator) -> FloatArray:
@@ -186,13 +228,15 @@ def _redshifts(name: str, size: int, rng: np.random.Generator) -> FloatArray:
     return np.choose(sample, [bright, red, forming]).clip(0.01, 1.6)
 
 
-def _observed(family: Shapes, redshift: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Spectra of random coefficients at their redshifts, of median 1, shape (n, PIXELS)."""
+def _observed(
+    family: Shapes, redshift: FloatArray, wavelength: FloatArray, rng: np.random.Generator
+) -> FloatArray:
+    """Spectra of random coefficients at their redshifts, of median 1."""
     deviates = rng.standard_normal((redshift.size, family.median.size)) @ family.root.T
     coefficients = family.median * np.exp(family.sigma * deviates.clip(-_REACH, _REACH))
     rest = (coefficients @ family.spectra).astype(np.float32)
     n = rest.shape[1]
-    position = np.log10(WAVELENGTH / (1.0 + redshift)[:, None]) / STEP - family.first
+    position = np.log10(wavelength / (1.0 + redshift)[:, None]) / STEP - family.first
     # Cubic (Lagrange) between the pixels: lines are but two pixels wide.
     whole = np.clip(np.floor(position).astype(np.int64), 1, n - 3)
     t = (position - whole).astype(np.float32)
@@ -204,9 +248,11 @@ def _observed(family: Shapes, redshift: FloatArray, rng: np.random.Generator) ->
     return np.asarray(made / np.median(made, axis=1, keepdims=True))
 
 
-def _calibration(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _calibration(
+    count: int, wavelength: FloatArray, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Errors of the flux calibration: a slope, and waves of some per cent."""
-    x = np.log(WAVELENGTH / 6000.0).astype(np.float32)
+    x = np.log(wavelength / 6000.0).astype(np.float32)
     slope = rng.normal(0.0, 0.15, (count, 1)).astype(np.float32)
     phase = rng.uniform(0.0, 2.0 * np.pi, (count, 1)).astype(np.float32)
     height = rng.normal(0.0, 0.02, (count, 1)).astype(np.float32)

@@ -24,7 +24,7 @@ PINNED = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THRE
 
 @dataclass
 class Memory:
-    """Peak memory of one process, in MB (1e6 bytes).
+    """Peak memory of one process, and what it read, in MB (1e6 bytes).
 
     Parameters
     ----------
@@ -34,11 +34,14 @@ class Memory:
         High-water mark of resident memory, pages of memory-mapped files included.
     own : float
         Largest sample of what it has to itself, without those.
+    read : float
+        What it has read from disk, and nothing that was in memory already.
     """
 
     name: str
     resident: float = 0.0
     own: float = 0.0
+    read: float = 0.0
 
 
 @dataclass
@@ -72,6 +75,11 @@ class Run:
     def rate(self) -> float:
         """Spectra a second of the whole process, its start and end included."""
         return float(self.summary.get("rows", 0)) / self.seconds
+
+    @property
+    def read_mb(self) -> float:
+        """What all its processes read from disk."""
+        return sum(one.read for one in self.memory.values())
 
     @property
     def workers(self) -> list[Memory]:
@@ -188,6 +196,27 @@ def sample(pid: int, memory: dict[int, Memory]) -> None:
         known = memory.setdefault(one, Memory(_name(one == pid, command)))
         known.resident = max(known.resident, _megabytes(values["VmHWM"]))
         known.own = max(known.own, _megabytes(values.get("RssAnon", "0 kB")))
+        known.read = max(known.read, read_bytes(one) / 1e6)
+
+
+def read_bytes(pid: int) -> int:
+    """Bytes that a process has read from disk so far; 0 where that cannot be known."""
+    try:
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("read_bytes")), 0)
+
+
+def forget(paths: Sequence[Path]) -> None:
+    """Ask the system to drop files from its cache: the next run reads them from disk."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
 
 
 def descendants(pid: int) -> list[int]:

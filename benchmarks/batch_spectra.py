@@ -27,6 +27,9 @@ from specinfer.replacing import write_new
 STAMP = "specinfer-batch-spectra.json"
 # Goes up when the same recipe gives other files.
 VERSION = 1
+# Diagonals of a resolution matrix, and the line profile that they hold.
+_BANDS = 11
+_PROFILE = np.exp(-0.5 * (np.arange(_BANDS) - _BANDS // 2) ** 2 / 1.1**2) / 2.757
 _UNIT = "10**-17 erg/(s cm2 Angstrom)"
 
 app = typer.Typer(add_completion=False)
@@ -47,6 +50,9 @@ class Recipe:
         Share of them on the sky.
     dead_share : float
         Share of targets without one usable pixel.
+    resolution : bool
+        Whether the arms have resolution matrices as well, which nothing reads: they are four
+        fifths of what the survey's own files hold.
     """
 
     spectra: int = 20_000
@@ -54,6 +60,7 @@ class Recipe:
     fibres: int = 500
     sky_share: float = 0.04
     dead_share: float = 0.002
+    resolution: bool = False
 
     @property
     def targets_a_file(self) -> int:
@@ -152,6 +159,9 @@ def file_bytes(recipe: Recipe, number: int) -> bytes:
         flux.header["BUNIT"] = _UNIT
         ivar = fits.ImageHDU(light.ivar, name=f"{name}_IVAR")
         hdus += [wavelength, flux, ivar, fits.ImageHDU(light.mask, name=f"{name}_MASK")]
+        if recipe.resolution:
+            spread = rng.normal(0.0, 0.02, (count, _BANDS, n)) + _PROFILE[:, None]
+            hdus.append(fits.ImageHDU(spread.astype(np.float32), name=f"{name}_RESOLUTION"))
     hdus.append(fits.BinTableHDU.from_columns(drawn, name="TRUTH"))
     buffer = io.BytesIO()
     fits.HDUList(hdus).writeto(buffer)
@@ -260,6 +270,9 @@ def main(
     spectra: Annotated[int, typer.Option(min=1, help="Targets.")] = 20_000,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     fibres: Annotated[int, typer.Option(min=2, help="Rows a file.")] = 500,
+    resolution: Annotated[
+        bool, typer.Option("--resolution", help="Resolution matrices, too: five times the bytes.")
+    ] = False,
     check: Annotated[int, typer.Option(help="Classify so many, and compare with truth.")] = 0,
     bright: Annotated[float, typer.Option(help="S/N from which one is bright.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
@@ -270,7 +283,8 @@ def main(
     """
     began = time.perf_counter()
     try:
-        paths = make(Recipe(spectra=spectra, seed=seed, fibres=fibres), folder)
+        recipe = Recipe(spectra=spectra, seed=seed, fibres=fibres, resolution=resolution)
+        paths = make(recipe, folder)
     except OSError as error:
         typer.echo(f"batch_spectra: {error}", err=True)
         raise typer.Exit(2) from None

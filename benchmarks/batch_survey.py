@@ -73,6 +73,9 @@ def rates(
             "pieces": [round(piece, 2) for one in inner[number] for piece in one["pieces"]],
             "seconds_beside": summarised(outside),
             "chunks": inner[number][0]["chunks"],
+            "read_kb_a_spectrum": summarised(
+                [1e3 * run.read_mb / run.summary["rows"] for run in taken[number]]
+            ),
             "own_rates": [run.summary.get("spectra_per_s") for run in taken[number]],
         }
     one, two = (report["workers"][str(number)] for number in WORKERS)
@@ -231,6 +234,10 @@ def _words(report: dict[str, Any]) -> str:
                 f"{in_words(one['plain']['efficiency'], 3)}; reading "
                 f"{in_words(one['plain']['read_ms'], 2)} ms a spectrum"
             )
+        lines.append(
+            f"{name}, read from disk: {in_words(one['workers']['2']['read_kb_a_spectrum'])} kB "
+            "a spectrum"
+        )
         peaks = one["memory"]
         lines.append(
             f"{name}, largest worker: {peaks['worker_resident_mb']:.0f} MB resident, "
