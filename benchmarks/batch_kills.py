@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from benchmarks.batch_outputs import differences, part_rows, parts, verify
 from benchmarks.batch_runs import Batch, Run, forget
 
-# A run is killed when it has lasted between these shares of the time that its rest should take.
-_WHEN = (0.1, 0.6)
+# Of what is left to do and the kills that are left, so much is done before the next one; and then
+# up to so many chunks' time passes, so that it comes in the middle of anything.
+_SHARE = (0.0, 0.6)
+_CHUNKS = 2.0
+# Seconds between looks at how far a run is.
+_STATUS = 0.5
 # Exit codes of a run that got to its end: 1 if rows failed.
 FINISHED = (0, 1)
-PATIENCE = 6 * 3600.0
 
 
 def undisturbed(inputs: Sequence[str], output: Path, options: Sequence[str]) -> Run:
@@ -37,7 +43,13 @@ def undisturbed(inputs: Sequence[str], output: Path, options: Sequence[str]) -> 
     """
     shutil.rmtree(output, ignore_errors=True)
     forget([Path(path) for path in inputs])
-    run = Batch(inputs, output, options).finish(PATIENCE)
+    with Batch(inputs, output, options) as batch, Console(stderr=True).status("") as status:
+        while True:
+            try:
+                run = batch.finish(_STATUS)
+                break
+            except subprocess.TimeoutExpired:
+                status.update(f"{' '.join(options)}: {len(parts(output))} chunks done")
     if run.code not in FINISHED or not run.summary:
         raise RuntimeError(f"specinfer batch ended with {run.code}: {run.complaints.strip()}")
     return run
@@ -81,17 +93,23 @@ def killed(
     workers = max(len(whole.workers), 1)
     kept: dict[str, int] = {}
     for number in range(kills):
-        rest = whole.seconds * (1.0 - len(parts(output)) / expected)
-        delay = chance.uniform(*_WHEN) * rest
-        batch = Batch(inputs, output, [*options, *(["--resume"] if number else [])])
-        time.sleep(delay)
-        if batch.process.poll() is not None:
-            run = batch.finish()
-            if run.code not in FINISHED:
-                problems.append(f"run {number + 1} ended with {run.code}: {run.complaints.strip()}")
-            problems.append(f"run {number + 1} ended before it was to be killed")
-            break
-        survivors = batch.kill()
+        left = (expected - len(parts(output))) / (kills - number)
+        wanted = len(parts(output)) + round(left * chance.uniform(*_SHARE))
+        delay = whole.seconds / expected * chance.uniform(0.0, _CHUNKS)
+        began = time.monotonic()
+        with Batch(inputs, output, [*options, *(["--resume"] if number else [])]) as batch:
+            while len(parts(output)) < wanted and batch.process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(delay)
+            if batch.process.poll() is not None:
+                run = batch.finish()
+                problems.append(
+                    f"run {number + 1} ended with {run.code} before it was to be killed: "
+                    f"{run.complaints.strip()}"
+                )
+                break
+            after = round(time.monotonic() - began, 2)
+            survivors = batch.kill()
         if survivors:
             problems.append(f"{len(survivors)} processes lived on after kill {number + 1}")
         now = _marks(output)
@@ -99,9 +117,10 @@ def killed(
         # A part may be whole before the journal says so: at most one a worker.
         if len(again) > workers:
             problems.append(f"{len(again)} finished chunks were made again after kill {number}")
-        told.append({"after_s": round(delay, 2), "parts": len(now), "made_again": len(again)})
+        told.append({"after_s": after, "parts": len(now), "made_again": len(again)})
         kept = now
-    last = Batch(inputs, output, [*options, "--resume"]).finish(PATIENCE)
+    with Batch(inputs, output, [*options, "--resume"]) as batch:
+        last = batch.finish()
     if last.code not in FINISHED:
         problems.append(f"the last run ended with {last.code}: {last.complaints.strip()}")
     again = [name for name, mark in kept.items() if _marks(output).get(name) != mark]

@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.batch_runs import ROOT, environment
 
 # Pieces that a run is cut into to see how even its rate is.
@@ -38,15 +40,21 @@ def steady(output: Path, rows_of: Mapping[str, int]) -> dict[str, Any]:
     if len(ends) < 4:
         return {"rate": None, "chunks": len(ends), "pieces": []}
 
-    def rate(chunk: Sequence[tuple[float, int]]) -> float:
-        return sum(rows for _, rows in chunk[1:]) / max(chunk[-1][0] - chunk[0][0], 1e-6)
-
     # The workers fall idle one by one at the end, which is not the steady state.
     inner = ends[: -max(1, len(ends) // 20)]
     count = min(PIECES, len(inner) // 4) or 1
     marks = [round(i * (len(inner) - 1) / count) for i in range(count + 1)]
-    pieces = [rate(inner[low : high + 1]) for low, high in pairwise(marks)]
-    return {"rate": rate(inner), "chunks": len(ends), "pieces": pieces}
+    pieces = [_slope(inner[low : high + 1]) for low, high in pairwise(marks)]
+    return {"rate": _slope(inner), "chunks": len(ends), "pieces": pieces}
+
+
+def _slope(ends: Sequence[tuple[float, int]]) -> float:
+    """Rows a second by least squares: workers that end their chunks in step bias no end."""
+    times = np.array([time for time, _ in ends])
+    rows = np.cumsum([rows for _, rows in ends], dtype=float)
+    times -= times.mean()
+    spread = float(times @ times)
+    return float(times @ (rows - rows.mean())) / spread if spread > 0 else 0.0
 
 
 def parts(output: Path) -> list[Path]:

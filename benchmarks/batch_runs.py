@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,8 +60,6 @@ class Run:
         The last line of its output.
     memory : dict of int to Memory
         By process.
-    started : float
-        Time since the epoch.
     complaints : str
         End of its standard error.
     """
@@ -68,7 +68,6 @@ class Run:
     seconds: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
     memory: dict[int, Memory] = field(default_factory=dict)
-    started: float = 0.0
     complaints: str = ""
 
     @property
@@ -88,7 +87,7 @@ class Run:
 
 
 class Batch:
-    """``specinfer batch`` in a process group of its own.
+    """``specinfer batch`` in a process group of its own, killed where a ``with`` is left.
 
     Parameters
     ----------
@@ -96,25 +95,16 @@ class Batch:
     output : Path
     options : sequence of str
         Further options.
-    cpus : collection of int, optional
-        Where it may run.
     """
 
-    def __init__(
-        self,
-        inputs: Sequence[str],
-        output: Path,
-        options: Sequence[str],
-        cpus: Sequence[int] | None = None,
-    ) -> None:
+    def __init__(self, inputs: Sequence[str], output: Path, options: Sequence[str]) -> None:
         # Files, not pipes: nobody reads while it runs. Closed in `_close`.
         self._out = tempfile.TemporaryFile()  # noqa: SIM115
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
-        self.run = Run(started=time.time())
+        self.run = Run()
         self._began = time.perf_counter()
-        pin = ["taskset", "-c", ",".join(map(str, cpus))] if cpus else []
         self.process = subprocess.Popen(
-            [*pin, sys.executable, "-m", "specinfer", "batch", *inputs, "--output", str(output),
+            [sys.executable, "-m", "specinfer", "batch", *inputs, "--output", str(output),
              "--json", *options],
             stdout=self._out, stderr=self._err, stdin=subprocess.DEVNULL, cwd=ROOT,
             env=environment(), start_new_session=True,
@@ -123,19 +113,27 @@ class Batch:
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._done.is_set():
+            self.kill()
+
     def finish(self, timeout: float | None = None) -> Run:
         """Wait until it ends; see what it said.
 
         Raises
         ------
         subprocess.TimeoutExpired
-            If it does not; it is killed.
+            If it has not ended by then; it goes on.
         """
-        try:
-            self.run.code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        self.run.code = self.process.wait(timeout)
         self.run.seconds = time.perf_counter() - self._began
         self._close()
         return self.run
@@ -149,14 +147,16 @@ class Batch:
             Descendants that were still there five seconds later; they are killed one by one.
         """
         children = descendants(self.process.pid)
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.run.code = self.process.wait()
         self.run.seconds = time.perf_counter() - self._began
         deadline = time.monotonic() + 5.0
         while (left := [one for one in children if _alive(one)]) and time.monotonic() < deadline:
             time.sleep(0.05)
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._close()
         return left
 

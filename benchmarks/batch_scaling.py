@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks.batch_cluster import Cluster, peak
 from benchmarks.batch_figures import LEAST_RUNS, about, in_words, machine, summarised
-from benchmarks.batch_kills import FINISHED, PATIENCE, undisturbed
+from benchmarks.batch_kills import FINISHED, undisturbed
 from benchmarks.batch_outputs import differences, part_rows, parts, steady, verify
 from benchmarks.batch_runs import Batch, work_folder
 from benchmarks.batch_spectra import Recipe, make
@@ -118,14 +118,12 @@ def _on_cluster(
     shutil.rmtree(output, ignore_errors=True)
     problems: list[str] = []
     killed_at = None
-    with Cluster(folder / "cluster", 2) as workers:
-        batch = Batch(inputs, output, [*options, "--scheduler", workers.address])
+    with (
+        Cluster(folder / "cluster", 2) as workers,
+        Batch(inputs, output, [*options, "--scheduler", workers.address]) as batch,
+    ):
         deadline = time.monotonic() + patience
-        while batch.process.poll() is None:
-            if time.monotonic() > deadline:
-                batch.kill()
-                problems.append(f"it did not end within {patience:.0f} s")
-                break
+        while batch.process.poll() is None and time.monotonic() < deadline:
             done = len(parts(output))
             if kill and killed_at is None and done >= _WHEN * expected:
                 workers.kill_worker()
@@ -135,7 +133,12 @@ def _on_cluster(
                     workers.add_worker()
             workers.sample()
             time.sleep(0.1)
-        run = batch.run if problems else batch.finish(PATIENCE)
+        if batch.process.poll() is None:
+            batch.kill()
+            problems.append(f"it did not end within {patience:.0f} s")
+            run = batch.run
+        else:
+            run = batch.finish()
         memory = peak(workers.memory)
     if not problems and run.code not in FINISHED:
         problems.append(f"it ended with {run.code}: {run.complaints.strip()}")
