@@ -111,12 +111,13 @@ def plain(paths: Sequence[Path], model: str, count: int, repetitions: int) -> di
     }
 
 
-def memory_of(runs: Sequence[Run]) -> dict[str, float]:
+def memory_of(runs: Sequence[Run]) -> dict[str, Any]:
     """Largest peaks of all workers of all runs, and of the process that was started; MB."""
     workers = [one for run in runs for one in run.workers]
     clients = [one for run in runs for one in run.memory.values() if one.name == "client"]
     return {
         "worker_resident_mb": max((one.resident for one in workers), default=0.0),
+        "each_worker_mb": sorted(round(one.resident, 1) for one in workers),
         "worker_own_mb": max((one.own for one in workers), default=0.0),
         "client_resident_mb": max((one.resident for one in clients), default=0.0),
         "stated_mb": max((run.summary.get("worker_peak_mb") or 0.0 for run in runs), default=0.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import batch_outputs, scale_plan
+from benchmarks.batch_cluster import Cluster
 from benchmarks.batch_figures import about, in_words, machine, summarised
 from benchmarks.batch_kills import killed, undisturbed
 from benchmarks.batch_runs import Memory, descendants, read_bytes, sample
@@ -307,3 +309,19 @@ def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     assert len(ended["kills"]) == 2
     assert ended["rows"] == 120
     assert time.monotonic() - began < 120.0
+
+
+@pytest.mark.slow
+def test_a_cluster_loses_a_worker_and_gets_another(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    with Cluster(tmp_path, 2) as cluster:
+        assert cluster.address.startswith("tcp://127.0.0.1:")
+        first = cluster.workers[0]
+        cluster.sample()
+        cluster.kill_worker()
+        assert first.poll() == -signal.SIGKILL
+        cluster.add_worker()
+        started = list(cluster.workers)
+        assert [one.poll() for one in started] == [None, None]
+    assert all(one.poll() is not None for one in started)
+    assert len(cluster.memory) == 2
