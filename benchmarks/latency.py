@@ -1,129 +1,123 @@
-"""``python benchmarks/latency.py``: how long an answer takes, from a cold start and warm.
+"""``python -m benchmarks latency``: how long an answer takes, cold, warm and by stage.
 
-Nothing is left out: a cold start is a new process from its start to its exit.
+Nothing is left out: a cold start is a new process from its start to its exit, a warm answer
+goes from arrays to a `Classification`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from specinfer import Classifier, Spectrum, read
+from benchmarks import cold, machine
+from benchmarks.report import AsJson, Check, Plot, Report, check_plot, deliver
+from benchmarks.timing import require
 
-ROOT = Path(__file__).resolve().parent.parent
-# Targets in seconds, on two cores.
-TARGETS = {
-    "specinfer --help": 0.3,
-    "classify, cold start": 1.0,
-    "Classifier.classify, warm": 0.010,
-    "the network alone, one core": 0.0015,
-    "a spectrum of classify_many, batches of 64": 1.0 / 1500.0,
-}
-# Spectra that are classified together for the last of these.
-TOGETHER, BATCH = 512, 64
+# Seconds, and times the bare interpreter; milliseconds on one core; p99 over p50.
+COLD_S, COLD_RATIO = 0.8, 1.6
+WARM_MS = {"spectranet": 3.0, "survey": 8.0}
+TAIL = 2.0
 
 app = typer.Typer(add_completion=False)
 
 
-def repeat(action: Callable[[], object], count: int, name: str) -> list[float]:
-    """Seconds of each of `count` runs, after one that is not counted."""
-    action()
-    seconds = []
-    for _ in track(range(count), name, console=Console(stderr=True)):
-        started = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - started)
-    return seconds
+@app.command()
+def main(
+    processes: Annotated[
+        int, typer.Option(help="Cold starts of each kind; 0 leaves them out.")
+    ] = 30,
+    calls: Annotated[int, typer.Option(help="Warm calls of each kind.")] = 500,
+    threads: Annotated[int, typer.Option(help="Threads of onnxruntime, and CPUs, when warm.")] = 1,
+    as_json: AsJson = False,
+    plot: Plot = None,
+    check: Check = False,
+) -> None:
+    """Print cold and warm times of an answer, and whether they meet the targets.
 
+    Cold: `specinfer classify` of an example of SEDM and of SDSS, `specinfer --help`, and a bare
+    Python that imports numpy, astropy.io.fits and onnxruntime and opens the same file, turn by
+    turn on all CPUs. Warm: every model on one CPU, in turns of five calls.
 
-def run_process(*arguments: str) -> None:
-    """Run the command line in a new process."""
-    subprocess.run(
-        [sys.executable, "-m", "specinfer", *arguments], check=True, stdout=subprocess.DEVNULL
+    Example: python -m benchmarks latency --plot latency.png
+    """
+    if processes:
+        require(processes, "--processes")
+    require(calls, "--calls")
+    check_plot(plot)
+    report = Report(
+        "latency",
+        {"processes": processes, "calls": calls, "threads_warm": threads, "device": "cpu"},
     )
+    started = cold.measure(cold.commands(), processes) if processes else {}
+    # Pinned before numpy is there: its libraries count the CPUs when they are loaded.
+    report.notes += filter(None, [machine.threads_note()])
+    with machine.pinned(threads) as cpus:
+        report.settings["cpus_warm"] = "not pinned" if cpus is None else cpus
+        _cold(report, started, processes)
+        _warm(report, calls, threads)
+        _stages(report, calls, threads)
+    deliver(report, as_json=as_json, plot=plot, check=check)
 
 
-def many_like(spectrum: Spectrum, count: int) -> list[Spectrum]:
-    """Observations of the same target: other noise of the stated size, bad pixels kept."""
-    rng = np.random.default_rng(0)
-    sigma = np.where(spectrum.good, spectrum.sigma_array, 0.0)
-    return [
-        Spectrum(
-            spectrum.wavelength,
-            spectrum.flux + sigma * rng.normal(size=sigma.size),
-            ivar=spectrum.ivar,
-        )
-        for _ in range(count)
+def _cold(report: Report, taken: dict[str, list[float]], count: int) -> None:
+    if not taken:
+        report.notes.append("cold starts were left out (--processes 0)")
+        return
+    from benchmarks.figures import Target, milliseconds, ratio
+
+    for name, seconds in taken.items():
+        report.figures.append(milliseconds(name, seconds))
+    times = ratio(f"{cold.SEDM} / {cold.BARE}", taken[cold.SEDM], taken[cold.BARE])
+    report.figures.append(times)
+    median = 1e-3 * next(one.median for one in report.figures if one.name == cold.SEDM)
+    report.targets += [
+        Target(f"cold, {cold.SEDM}", median, COLD_S, "s", count),
+        Target("cold, over the bare Python", times.median, COLD_RATIO, "x", count),
     ]
 
 
-@app.command()
-def main(
-    spectrum: Annotated[
-        Path | None, typer.Argument(help="A spectrum (default: an example).")
-    ] = None,
-    processes: Annotated[int, typer.Option(help="Cold starts.")] = 15,
-    calls: Annotated[int, typer.Option(help="Warm calls.")] = 300,
-    threads: Annotated[int | None, typer.Option(help="Threads of onnxruntime.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
-) -> None:
-    """Print median and spread of cold and warm answers, and whether they meet the targets.
+def _warm(report: Report, calls: int, threads: int) -> None:
+    from benchmarks import warm
+    from benchmarks.examples import JITTER
+    from benchmarks.figures import FOR_P99, Target, milliseconds
 
-    Example: python benchmarks/latency.py --processes 15 --calls 300
-    """
-    path = spectrum or next(ROOT.glob("examples/spec_auto_*SIM01.fits"))
-    option = [] if threads is None else ["--threads", str(threads)]
-    classifier, one = Classifier(threads=threads), read(path)[0]
-    network = Classifier(threads=1).network("spectranet")
-    prepared = network.prepare(one).input[None]
-    many = many_like(one, TOGETHER)
-    measured = {
-        "specinfer --help": repeat(lambda: run_process("--help"), processes, "--help"),
-        "classify, cold start": repeat(
-            lambda: run_process("classify", str(path), *option), processes, "cold"
-        ),
-        "Classifier.classify, warm": repeat(lambda: classifier.classify(one), calls, "warm"),
-        "the network alone, one core": repeat(lambda: network.run(prepared), calls, "network"),
-        "a spectrum of classify_many, batches of 64": [
-            seconds / TOGETHER
-            for seconds in repeat(
-                lambda: list(classifier.classify_many(many, batch_size=BATCH)), 8, "many"
-            )
-        ],
-    }
-    rows = {}
-    for name, seconds in measured.items():
-        low, middle, high = np.percentile(seconds, [5, 50, 95])
-        rows[name] = {
-            "n": len(seconds), "median_s": middle, "p5_s": low, "p95_s": high,
-            "target_s": TARGETS[name], "met": bool(middle < TARGETS[name]),
-        }  # fmt: skip
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    if as_json:
-        print(json.dumps({"cpus": os.cpu_count(), "load": load, "results": rows}))
+    made = warm.measure(calls, threads)
+    figures = {name: milliseconds(name, seconds) for name, seconds in made.seconds.items()}
+    report.figures += figures.values()
+    report.settings["spectra_warm"] = warm.POOL
+    report.notes += [
+        f"{name}: {100.0 * share:.1f} % of {calls} answers needed the scan everywhere"
+        for name, share in made.everywhere.items()
+    ]
+    report.notes.append(
+        f"spectra are the examples with {JITTER:g} sigma more noise each, the faint ones with "
+        f"{warm.FAINT_NOISE:g}"
+    )
+    for name, limit in (
+        (warm.SPECTRANET, WARM_MS["spectranet"]),
+        (warm.SURVEY, WARM_MS["survey"]),
+    ):
+        report.targets.append(Target(f"warm, {name}", figures[name].median, limit, "ms", calls))
+    if calls < FOR_P99:
+        report.notes.append(f"p99 needs {FOR_P99} calls: its targets were not judged")
         return
-    table = Table("what", "n", "median", "5-95 %", "target", "met")
-    for name, row in rows.items():
-        spread = f"{1e3 * row['p5_s']:.2f}-{1e3 * row['p95_s']:.2f} ms"
-        table.add_row(
-            name, str(row["n"]), f"{1e3 * row['median_s']:.2f} ms", spread,
-            f"{1e3 * row['target_s']:.3g} ms", "yes" if row["met"] else "NO",
-        )  # fmt: skip
-    Console().print(table)
-    Console().print(f"{os.cpu_count()} CPUs, load average {load:.2f}")
+    for name in (warm.SPECTRANET, warm.SPECTRANET_ONE, warm.SURVEY, *made.one_survey):
+        one = figures[name]
+        if one.p99 is not None:
+            report.targets.append(
+                Target(f"p99 over p50, {name}", one.p99 / one.median, TAIL, "x", calls)
+            )
 
 
-if __name__ == "__main__":
-    app()
+def _stages(report: Report, calls: int, threads: int) -> None:
+    from benchmarks import warm
+    from benchmarks.figures import milliseconds
+
+    taken, missing = warm.measure_stages(calls, threads)
+    for name, seconds in taken.items():
+        if len(seconds) == calls:
+            report.figures.append(milliseconds(name, seconds))
+        else:
+            report.notes.append(f"{name}: some answers do without; its time is not shown")
+    report.notes += [f"{name} is not there: its stage counts as interpret" for name in missing]

@@ -6,11 +6,11 @@ Ia against the rest is the question that Kim et al. (2024) put to three programs
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -19,6 +19,9 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.accuracy.templates import TemplateClassifier
+from benchmarks.report import AsJson, Plot, Report, check_plot, deliver, run_program
+from benchmarks.timing import require
+from specinfer.errors import UsageError
 from specinfer.models import load_card
 from specinfer.networks import spectranet
 from specinfer.spectrum import Spectrum
@@ -32,6 +35,9 @@ from training.evaluation.report import IA, Sample, constant_errors, figures
 from training.evaluation.trials import Predictor, Targets, Trials, classify
 from training.paths import ROOT
 from training.run import usable_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 app = typer.Typer(add_completion=False)
 
@@ -49,6 +55,8 @@ _COLUMNS = {
     "redshift_nmad": "z NMAD",
     "redshift_within_1_sigma": "z in 1 sigma",
 }
+# Those that are shares of right answers, for the picture.
+_SHARES = ("three_way_accuracy", "accuracy", "balanced_accuracy_many", "ia_against_rest")
 
 
 def compare(
@@ -160,6 +168,27 @@ def print_table(block: dict[str, Any], console: Console) -> None:
     )
 
 
+def _draw(axes: Sequence[Axes], report: Report) -> None:
+    """Shares of every method that are right, with their intervals."""
+    methods = report.series["methods"]
+    for offset, (name, block) in enumerate(methods.items()):
+        known = [key for key in _SHARES if isinstance(block.get(key), list)]
+        if not known:
+            continue
+        middle = [block[key][0] for key in known]
+        ends = [(block[key][1], block[key][2]) for key in known]
+        # One object alone has no interval.
+        spread = [(m - a, b - m) if a is not None else (0.0, 0.0)
+                  for m, (a, b) in zip(middle, ends, strict=True)]  # fmt: skip
+        places = [_SHARES.index(key) + 0.12 * offset for key in known]
+        below, above = zip(*spread, strict=True)
+        axes[0].errorbar(middle, places, xerr=(below, above), fmt="o", capsize=3, label=name)
+    axes[0].set_yticks(range(len(_SHARES)), [_COLUMNS[key] for key in _SHARES])
+    axes[0].set_xlim(0.0, 1.0)
+    axes[0].set_xlabel("share that is right, 95 % intervals over objects")
+    axes[0].legend()
+
+
 @app.command()
 def main(
     folder: Annotated[Path, typer.Argument(help="The model folder.")] = ROOT
@@ -168,7 +197,8 @@ def main(
     part: Annotated[str, typer.Option(help="test, or validation while things change.")] = "test",
     count: Annotated[int, typer.Option(help="Simulated spectra.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the trials.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead.")] = False,
+    as_json: AsJson = False,
+    plot: Plot = None,
     write: Annotated[
         bool, typer.Option(help="Write the comparison into the model's card and README.")
     ] = False,
@@ -183,10 +213,20 @@ def main(
     """
     if part not in ("test", "validation"):
         raise typer.BadParameter("--part is test or validation")
+    require(count, "--count")
+    check_plot(plot)
+    report = Report("accuracy", {"part": part, "spectra": count, "seed": seed, "device": "cpu"})
     console = Console(stderr=True)
     card = read_card(folder)
     recipe = read_recipe(ROOT / card["training"]["recipe"])
-    library = Library.load(resolve(recipe.data.library))
+    archive = resolve(recipe.data.library)
+    if not archive.is_file():
+        raise UsageError(
+            "no_library",
+            f"{archive} is not there: build it from the public archive with `python -m "
+            "training.archive` (training/README.md)",
+        )
+    library = Library.load(archive)
     every = replace(recipe, data=replace(recipe.data, contradicted=""))
     with console.status("simulating"):
         observatory = Observatory(library, usable_rows(every, library, part), recipe, seed)
@@ -203,10 +243,10 @@ def main(
         "seed": seed,
         **compare(methods, targets, spectra, console),
     }
-    if as_json:
-        print(json.dumps(block, allow_nan=False))
-    else:
+    report.series = block
+    if not as_json:
         print_table(block, Console())
+    deliver(report, as_json=as_json, plot=plot, check=False, draw=_draw)
     if write:
         card["metrics"]["comparison"] = block
         write_card(folder, card)
@@ -215,4 +255,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    run_program(lambda: app() or 0)
