@@ -65,7 +65,6 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
 
     settings: dict[str, Any] = {
         "distributed.admin.log-format": "%(message)s",
-        "distributed.logging.distributed": "critical",
         "logging": {"distributed": "critical", "tornado": "critical", "asyncio": "critical"},
         "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
         "distributed.diagnostics.nvml": False,
@@ -75,8 +74,9 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         distributed: Any = import_module("distributed")
 
         # What a user has to know is said here in one line; tracebacks of Dask are for nobody.
-        for name in ("distributed", "tornado.application", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        for name in ["asyncio", *logging.root.manager.loggerDict]:
+            if name.partition(".")[0] in ("distributed", "tornado", "asyncio"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         with contextlib.ExitStack() as stack:
             if scheduler is None:
                 cluster = _local(workers)
@@ -111,6 +111,7 @@ def _local(workers: int) -> Any:
             # Dask would stop or restart workers by their share of the machine's memory.
             memory_limit=0,
             silence_logs=logging.CRITICAL,
+            preload=["specinfer.batch.in_worker"],
             env=dict.fromkeys(_THREADS, "1"),
         )
     except (OSError, RuntimeError, TimeoutError) as error:

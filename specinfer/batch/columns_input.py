@@ -232,6 +232,10 @@ def _spectra(
         }
         try:
             pixels = {column: read(i) for column, read in arrays.items()}
+            lengths = {column: values.size for column, values in pixels.items()}
+            if len(set(lengths.values())) > 1:
+                said = ", ".join(f"{column} has {size}" for column, size in lengths.items())
+                raise ReadError("shape_mismatch", f"the lists differ in length: {said} values")
             yield to_spectrum(pixels, table.layout, options, known=known)
         except ReadError as error:
             yield ReadError(error.code, error.message, row=row + i, object=name)

@@ -200,14 +200,16 @@ class Source:
             # Heavy, and not needed for text files.
             from astropy.io import fits
 
+            file = self._file()
             try:
                 with quiet_fits():
-                    file = self._file()
                     hdus = fits.open(file, memmap=False, lazy_load_hdus=False)
                     _check_length(hdus, file)
             except ReadError:
+                file.close()
                 raise
             except Exception as error:  # astropy's errors have no common base
+                file.close()
                 raise ReadError(
                     "bad_fits", f"the FITS file is truncated or damaged: {error}"
                 ) from None
