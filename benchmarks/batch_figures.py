@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from benchmarks.batch_runs import PINNED
+from benchmarks.machine import facts, lines
 
 # A median of fewer runs than this is not printed.
 LEAST_RUNS = 3
@@ -38,39 +37,20 @@ def in_words(summary: Mapping[str, Any], digits: int = 1) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = ""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
-    packages = ("specinfer", "numpy", "astropy", "onnxruntime-gpu", "onnxruntime", "dask",
-                "distributed", "pyarrow")  # fmt: skip
-    versions = {}
-    for name in packages:
-        try:
+    """What the figures are measured on; of the packages of the extra as well."""
+    versions: dict[str, str] = {}
+    for name in ("dask", "distributed", "pyarrow"):
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "cpu": model,
-        "cpus": sorted(os.sched_getaffinity(0)),
-        "threads_of_cpu0": siblings.read_text().strip() if siblings.exists() else None,
-        "load": os.getloadavg()[0],
-        "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
-        "python": platform.python_version(),
-        "versions": versions,
-        "environment": PINNED,
-    }
+    return facts() | {"batch": versions, "measured_processes": PINNED}
 
 
 def about(stated: Mapping[str, Any]) -> str:
     """A `machine` in a line."""
-    versions = ", ".join(f"{name} {version}" for name, version in stated["versions"].items())
-    busy = " (BUSY: rates are too low)" if stated["load"] > 0.5 else ""
-    return (
-        f"{len(stated['cpus'])} of {stated['cpu']} (threads of core 0: "
-        f"{stated['threads_of_cpu0']}), load {stated['load']:.2f}{busy}, one thread a worker, "
-        f"Python {stated['python']}, {versions}"
-    )
+    said = [
+        *lines(dict(stated)),
+        ", ".join(f"{name} {version}" for name, version in stated["batch"].items()),
+        "measured processes with "
+        + ", ".join(f"{name}={value}" for name, value in stated["measured_processes"].items()),
+    ]
+    return "; ".join(one for one in said if one)

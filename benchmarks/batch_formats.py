@@ -10,9 +10,11 @@ from __future__ import annotations
 import glob
 import gzip
 import json
+import multiprocessing
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,15 +141,14 @@ def _fourmost(folder: Path, spectra: int, seed: int) -> list[Path]:
 
 
 def measure(
-    paths: Sequence[Path], classifiers: dict[str, Any], rounds: int, spectra: int
+    paths: Sequence[Path], models: Sequence[str], rounds: int, spectra: int
 ) -> dict[str, Any]:
-    """Bytes and CPU milliseconds a spectrum of some files of one format.
+    """Bytes and CPU milliseconds a spectrum of some files of one format, in this process.
 
     Parameters
     ----------
     paths : sequence of Path
-    classifiers : dict of str to Classifier
-        By the name of the model.
+    models : sequence of str
     rounds : int
         How often all files are read, from disk each time, and classified.
     spectra : int
@@ -157,6 +158,7 @@ def measure(
     -------
     dict
     """
+    from specinfer.classifier import shared_classifier
     from specinfer.readers import SLICED, ReadOptions, iter_spectra, read
 
     found = [one for path in paths for one in read(path)]
@@ -171,9 +173,10 @@ def measure(
         count = sum(1 for path in paths for _ in iter_spectra(path, options))
         reading.append(1e3 * (time.process_time() - began) / count)
         fetched.append((read_bytes(os.getpid()) - before) / count)
-    taken: dict[str, list[float]] = {name: [] for name in classifiers}
+    taken: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(rounds + 1):
-        for name, classifier in classifiers.items():
+        for name in models:
+            classifier = shared_classifier(name, "cpu", 1)
             began = time.process_time()
             for _ in classifier.classify_many(found[:spectra]):
                 pass
@@ -192,6 +195,10 @@ def measure(
     }
 
 
+def _take_one_core() -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
 @app.command()
 def main(
     spectra: Annotated[int, typer.Option(min=1, help="To classify of each format.")] = 96,
@@ -207,15 +214,16 @@ def main(
 
     Example: python -m benchmarks.batch_formats --file 'SDSS, real=spectra/spec-*.fits'
     """
-    # Before numpy's libraries are asked for anything; a run pins itself.
-    os.environ.update(PINNED)
-    from specinfer import Classifier
     from specinfer.errors import SpecinferError
 
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     report: dict[str, Any] = {"machine": machine(), "formats": {}}
-    classifiers = {name: Classifier(threads=1, model=name) for name in MODELS}
-    with work_folder(folder) as work:
+    # numpy's libraries count the cores when they are loaded: what is measured is another process.
+    os.environ.update(PINNED)
+    context = multiprocessing.get_context("spawn")
+    with (
+        work_folder(folder) as work,
+        ProcessPoolExecutor(1, context, initializer=_take_one_core) as pool,
+    ):
         try:
             formats = write_formats(work, spectra, seed)
             for given in file or ():
@@ -226,8 +234,9 @@ def main(
                     raise typer.Exit(2)
             for name in track(formats, "formats", console=Console(stderr=True)):
                 same = report["formats"].get(SAME.get(name, ""))
-                asked = {} if same else classifiers
-                report["formats"][name] = one = measure(formats[name], asked, rounds, spectra)
+                asked = () if same else MODELS
+                future = pool.submit(measure, formats[name], asked, rounds, spectra)
+                report["formats"][name] = one = future.result()
                 if same:
                     one["classify_ms"] = same["classify_ms"]
         except (OSError, SpecinferError) as error:

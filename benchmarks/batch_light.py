@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.machine import ROOT
 from specinfer import Classifier
 from specinfer.networks.gasnet3 import GasNet3
 from specinfer.zgrid import STEP
 
-ROOT = Path(__file__).resolve().parent.parent
 CARD = ROOT / "exported_models" / "gasnet3" / "card.json"
 
 # The arms of DESI (desidatamodel.readthedocs.io): first wavelength, pixels of 0.8 Angstrom. They

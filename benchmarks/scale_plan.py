@@ -360,8 +360,11 @@ def main(
         made = tables(read[0], read[1], third, cores=cores, efficiency=efficiency)
         if write is not None:
             write_new(write, put(write.read_text(), made).encode())
-    except (OSError, ValueError, KeyError) as error:
-        typer.echo(f"scale_plan: {error}", err=True)
+    except OSError as error:
+        typer.echo(f"scale_plan: {error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
+    except (ValueError, KeyError) as error:
+        typer.echo(f"scale_plan: {error}; give the JSON of those commands (--json)", err=True)
         raise typer.Exit(2) from None
     print(made)
 

@@ -225,7 +225,7 @@ def measured() -> tuple[dict[str, Any], dict[str, Any]]:
         "efficiency": {"whole": three(1.0), "steady": three(0.91)},
         "memory": {"worker_resident_mb": 400.0},
     }
-    stated = machine() | {"load": 0.1}
+    stated = machine() | {"load": 0.1, "busy": False}
     target = {"what": "rate", "target": 120.0, "measured": 180.0, "met": True}
     survey = {"machine": stated, "spectra": 100, "models": {"auto": model}, "kills": {},
               "targets": [target]}  # fmt: skip
@@ -263,7 +263,8 @@ def test_the_tables_say_what_was_measured_and_nothing_else() -> None:
     # SpectraNet was not measured.
     assert "spectranet" not in text
     assert "SIGKILL" not in text
-    assert "BUSY" in about(machine() | {"load": 3.0})
+    assert "busy" not in text
+    assert "the machine is busy" in about(machine() | {"load": 3.0, "busy": True})
 
 
 def test_only_what_is_between_the_markers_is_replaced() -> None:
