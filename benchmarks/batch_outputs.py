@@ -10,8 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.batch_runs import ROOT, environment
 
 # Pieces that a run is cut into to see how even its rate is.
@@ -20,8 +18,8 @@ PIECES = 8
 NOT_COMPARED = frozenset({"latency_ms"})
 
 
-def steady(output: Path, rows_of: Mapping[str, int]) -> dict[str, Any]:
-    """Rate between the first and the last chunk, and how even it is.
+def steady(output: Path, rows_of: Mapping[str, int], workers: int) -> dict[str, Any]:
+    """Rate between the first chunks and one of the last, and how even it is.
 
     Parameters
     ----------
@@ -29,32 +27,31 @@ def steady(output: Path, rows_of: Mapping[str, int]) -> dict[str, Any]:
         Of a run that was not resumed: when its parts were written is when chunks ended.
     rows_of : mapping of str to int
         Rows of each part.
+    workers : int
+        They end their chunks in step at first: the clock starts when each has ended one, and
+        stops after as many chunks of each.
 
     Returns
     -------
     dict
-        ``rate`` (spectra a second; None with fewer than four parts), ``chunks``, and
+        ``rate`` (spectra a second; None with fewer than four chunks a worker), ``chunks``, and
         ``pieces``: the rates of so many equal pieces of the run.
     """
     ends = sorted((path.stat().st_mtime, rows_of[path.name]) for path in parts(output))
-    if len(ends) < 4:
+    if len(ends) < 4 * workers:
         return {"rate": None, "chunks": len(ends), "pieces": []}
-
     # The workers fall idle one by one at the end, which is not the steady state.
-    inner = ends[: -max(1, len(ends) // 20)]
-    count = min(PIECES, len(inner) // 4) or 1
-    marks = [round(i * (len(inner) - 1) / count) for i in range(count + 1)]
-    pieces = [_slope(inner[low : high + 1]) for low, high in pairwise(marks)]
-    return {"rate": _slope(inner), "chunks": len(ends), "pieces": pieces}
+    rounds = (len(ends) - max(1, len(ends) // 20)) // workers - 1
+    count = min(PIECES, max(rounds // 3, 1))
+    marks = [workers - 1 + workers * round(i * rounds / count) for i in range(count + 1)]
+    pieces = [_between(ends, low, high) for low, high in pairwise(marks)]
+    return {"rate": _between(ends, marks[0], marks[-1]), "chunks": len(ends), "pieces": pieces}
 
 
-def _slope(ends: Sequence[tuple[float, int]]) -> float:
-    """Rows a second by least squares: workers that end their chunks in step bias no end."""
-    times = np.array([time for time, _ in ends])
-    rows = np.cumsum([rows for _, rows in ends], dtype=float)
-    times -= times.mean()
-    spread = float(times @ times)
-    return float(times @ (rows - rows.mean())) / spread if spread > 0 else 0.0
+def _between(ends: Sequence[tuple[float, int]], low: int, high: int) -> float:
+    """Rows a second from the end of one chunk to that of another."""
+    seconds = ends[high][0] - ends[low][0]
+    return sum(rows for _, rows in ends[low + 1 : high + 1]) / max(seconds, 1e-6)
 
 
 def parts(output: Path) -> list[Path]:

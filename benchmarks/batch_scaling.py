@@ -63,7 +63,7 @@ def weak(
             arguments = ["--model", model, "--workers", str(number), *options]
             run = undisturbed([str(path) for path in share[number]], output, arguments)
             seconds[number].append(run.seconds)
-            rate = steady(output, part_rows(output))["rate"]
+            rate = steady(output, part_rows(output), number)["rate"]
             if rate:
                 inner[number].append(rate / number)
             said.print(f"{model}, {number} workers, turn {turn + 1}: {run.seconds:.1f} s")

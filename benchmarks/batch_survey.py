@@ -53,7 +53,7 @@ def rates(
             arguments = ["--model", model, "--workers", str(number), *options]
             run = undisturbed(inputs, output, arguments)
             taken[number].append(run)
-            inner[number].append(steady(output, part_rows(output)))
+            inner[number].append(steady(output, part_rows(output), number))
             said.print(
                 f"{model}, {number} workers, turn {turn + 1}: {run.rate:.1f} spectra/s, "
                 f"{run.seconds:.1f} s"

@@ -147,25 +147,27 @@ def test_two_empty_outputs_are_not_equal(tmp_path: Path) -> None:
     assert batch_outputs.differences(tmp_path, tmp_path) == ["neither output has any part"]
 
 
-def test_the_steady_rate_is_that_of_the_parts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_steady_rate_is_that_of_the_parts(tmp_path: Path, workers: int) -> None:
     rows = {}
-    for number in range(40):
+    for number in range(41):
         path = tmp_path / f"part-{number:06d}.parquet"
         path.touch()
-        # Ten a second, and the last ones late, as where a worker is idle already.
-        at = 1_000_000.0 + 0.1 * number + (5.0 if number >= 38 else 0.0)
+        # Ten rounds a second, in step, and the last ones late, as where a worker is idle already.
+        at = 1_000_000.0 + 0.1 * (number // workers) + (5.0 if number >= 39 else 0.0)
         os.utime(path, (at, at))
         rows[path.name] = 25
-    found = batch_outputs.steady(tmp_path, rows)
-    assert found["rate"] == pytest.approx(250.0, rel=1e-3)
-    assert found["chunks"] == 40
-    assert found["pieces"] == pytest.approx([250.0] * len(found["pieces"]), rel=1e-3)
-    assert len(found["pieces"]) == 8
+    found = batch_outputs.steady(tmp_path, rows, workers)
+    assert found["rate"] == pytest.approx(250.0 * workers, rel=1e-3)
+    assert found["chunks"] == 41
+    expected = [250.0 * workers] * len(found["pieces"])
+    assert found["pieces"] == pytest.approx(expected, rel=1e-3)
+    assert len(found["pieces"]) >= 6
 
 
 def test_a_short_run_has_no_steady_rate(tmp_path: Path) -> None:
     (tmp_path / "part-000000.parquet").touch()
-    assert batch_outputs.steady(tmp_path, {"part-000000.parquet": 3})["rate"] is None
+    assert batch_outputs.steady(tmp_path, {"part-000000.parquet": 3}, 1)["rate"] is None
 
 
 def test_no_median_of_two_runs() -> None:
