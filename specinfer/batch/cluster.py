@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from specinfer.errors import SpecinferError
@@ -30,8 +31,6 @@ def require() -> None:
     NoSchedulerError
         ``no_batch``.
     """
-    from importlib.util import find_spec
-
     missing = [name for name in ("dask", "distributed", "pyarrow") if find_spec(name) is None]
     if missing:
         raise NoSchedulerError(
@@ -68,6 +67,9 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         "logging": {"distributed": "critical", "tornado": "critical", "asyncio": "critical"},
         "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
         "distributed.diagnostics.nvml": False,
+        # Dask serves pages even without its dashboard; there are none here.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     with dask.config.set(settings):
         # Reads the settings when it is imported.
@@ -112,6 +114,9 @@ def _local(workers: int) -> Any:
             memory_limit=0,
             silence_logs=logging.CRITICAL,
             preload=["specinfer.batch.in_worker"],
+            # Whoever may talk to a scheduler may run programs on it, and other users of this
+            # machine could: keys of this run alone keep them away.
+            security=True if find_spec("cryptography") else None,
             env=dict.fromkeys(_THREADS, "1"),
         )
     except (OSError, RuntimeError, TimeoutError) as error:

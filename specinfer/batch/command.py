@@ -19,7 +19,7 @@ from specinfer.cli_inputs import listed_files
 from specinfer.cli_report import say
 from specinfer.engine import DEVICES
 from specinfer.errors import UsageError
-from specinfer.readers import FORMATS, ReadOptions
+from specinfer.readers import FORMATS, SLICED, ReadOptions
 from specinfer.readers.base import NOISE_KINDS
 from specinfer.wavelengths import UNIT_CHOICES
 
@@ -71,7 +71,7 @@ def run(request: Request) -> int:
     paths = [*request.paths]
     if request.list_file is not None:
         paths += listed_files(request.list_file)
-    plan = make_plan(paths, request.chunk, slicing=request.reading.format in (None, "desi"))
+    plan = make_plan(paths, request.chunk, slicing=request.reading.format in (None, *SLICED))
     identity = _identity(request, plan, models)
     with manifest.claim(request.output):
         ledger = manifest.Ledger(request.output, identity)

@@ -13,7 +13,7 @@ from typing import Any
 from specinfer.batch.manifest import Ledger
 from specinfer.batch.plan import Chunk
 from specinfer.batch.progress import Meter
-from specinfer.batch.work import Done, Job, do_chunk, write_lost
+from specinfer.batch.work import ChunkError, Done, Job, do_chunk, write_lost
 from specinfer.errors import ReadError, SpecinferError
 
 # Chunks a thread of a worker has: one in work, and the next ones, so that it never waits.
@@ -22,7 +22,12 @@ _TICK_S = 1.0
 # How often is looked for workers that came or went, and how soon a lack of them is said.
 _LOOK_S = 5.0
 _PATIENCE_S = 30.0
-_TRIES_ALONE = 2
+
+_DIED = ReadError(
+    "worker_died",
+    "the workers that read this died, each time (out of memory, or a fault in a library); "
+    "classify its files alone with specinfer classify",
+)
 
 
 class WorkersError(SpecinferError):
@@ -44,7 +49,7 @@ class Tally:
     most_in_flight : int
         Chunks that were with the workers at once.
     lost : int
-        Chunks that no worker survived.
+        Chunks that no worker survived, or that met a bug.
     """
 
     chunks: int = 0
@@ -119,16 +124,13 @@ class Run:
             self._wait()
 
     def _alone(self, chunk: Chunk) -> None:
-        for _ in range(_TRIES_ALONE):
-            self._fly(iter([chunk]), lambda: 1)
-            if not (self._suspects and self._suspects[-1] is chunk):
-                return
+        self._fly(iter([chunk]), lambda: 1)
+        if self._suspects and self._suspects[-1] is chunk:
             self._suspects.pop()
-        error = ReadError(
-            "worker_died",
-            "the workers that read this died, each time (out of memory, or a fault in a library); "
-            "classify its files alone with specinfer classify",
-        )
+            self._lost(chunk, _DIED)
+
+    def _lost(self, chunk: Chunk, error: SpecinferError) -> None:
+        """All rows of a chunk fail, and the rest goes on."""
         self.tally.lost += 1
         self._finished(chunk, write_lost(self.job, chunk, error))
 
@@ -157,19 +159,23 @@ class Run:
             future.release()
         if done is None:
             self._suspects.append(chunk)
+        elif isinstance(done, SpecinferError):
+            self._lost(chunk, done)
         else:
             self._finished(chunk, done)
         if time.monotonic() - self._looked > _LOOK_S:
             self._look()
 
-    def _outcome(self, future: Any) -> Done | None:
-        """What came of a chunk; None if its workers died."""
+    def _outcome(self, future: Any) -> Done | SpecinferError | None:
+        """What came of a chunk: its part, a bug that it met, or None if its workers died."""
         from distributed import KilledWorker
 
         try:
             done: Done = future.result()
         except KilledWorker:
             return None
+        except ChunkError as error:
+            return error
         except SpecinferError:
             raise
         except CancelledError:

@@ -91,6 +91,10 @@ class Done:
     peak_mb: float = 0.0
 
 
+class ChunkError(SpecinferError):
+    """Something that nobody has thought of, in this chunk alone."""
+
+
 def fingerprints(model: str) -> dict[str, str]:
     """Label and fingerprint of a model's cards, which hold the hashes of the networks.
 
@@ -130,11 +134,23 @@ def do_chunk(job: Job, chunk: Chunk) -> Done:
     ------
     ModelError
         If this worker has other models than the run was planned with, or cannot use them.
+    ChunkError
+        ``internal_error`` for anything unexpected: a bug, or no memory.
     SpecinferError
         ``not_writable`` if the part cannot be written.
     """
     began = time.perf_counter()
     _check(job)
+    try:
+        done = _do(job, chunk)
+    except SpecinferError:
+        raise
+    except Exception as error:
+        raise ChunkError("internal_error", _bug(error)) from None
+    return replace(done, seconds=time.perf_counter() - began, peak_mb=_peak_mb())
+
+
+def _do(job: Job, chunk: Chunk) -> Done:
     classifier = shared_classifier(job.model, job.device, 1)
     columns: dict[str, list[Any]] = {}
     failures: Counter[str] = Counter()
@@ -150,8 +166,7 @@ def do_chunk(job: Job, chunk: Chunk) -> Done:
             for name, values in tables.to_columns(results).items():
                 columns.setdefault(name, []).extend(values)
     told = {code: (number, first[code]) for code, number in sorted(failures.items())}
-    done = write_part(job, chunk, columns, told)
-    return replace(done, seconds=time.perf_counter() - began, peak_mb=_peak_mb())
+    return write_part(job, chunk, columns, told)
 
 
 def write_part(
@@ -296,8 +311,11 @@ def _alone(classifier: Classifier, spectrum: Spectrum) -> Classification:
     except SpecinferError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {error}; this is a bug of specinfer, please report it"
-        return result.failed(SpecinferError("internal_error", said), spectrum=spectrum)
+        return result.failed(SpecinferError("internal_error", _bug(error)), spectrum=spectrum)
+
+
+def _bug(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}; this is a bug of specinfer, please report it"
 
 
 def _peak_mb() -> float:

@@ -19,15 +19,17 @@ from specinfer.batch.cluster import client_of
 from specinfer.batch.plan import Chunk
 from specinfer.batch.progress import Meter
 from specinfer.batch.run import AHEAD, Run
-from specinfer.batch.work import Done, Job, do_chunk
+from specinfer.batch.work import ChunkError, Done, Job, do_chunk
 
-POISON = 3
+POISON, BUG = 3, 9
 
 
 def die(job: Job, chunk: Chunk) -> Done:
-    """As `do_chunk`, but one chunk never ends."""
+    """As `do_chunk`, but one chunk kills, and one meets a bug."""
     if chunk.number == POISON:
         os.kill(os.getpid(), signal.SIGKILL)
+    if chunk.number == BUG:
+        raise ChunkError("internal_error", "a bug")
     time.sleep(0.02)
     return do_chunk(job, chunk)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,19 @@ def test_an_output_that_cannot_be_written_is_no_row(survey: Path, tmp_path: Path
     with pytest.raises(SpecinferError) as caught:
         work.do_chunk(job, next(plan.chunks()))
     assert caught.value.code == "not_writable"
+
+
+def test_what_nobody_has_thought_of_is_an_error_of_the_chunk(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, job, _ = prepare([survey], tmp_path / "out")
+    monkeypatch.setattr(tables, "part_bytes", lambda *_: 1 / 0)
+    with pytest.raises(work.ChunkError, match="ZeroDivisionError") as caught:
+        work.do_chunk(job, next(plan.chunks()))
+    # It comes back from a worker as it is.
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.code) == (work.ChunkError, "internal_error")
+    assert again.message == caught.value.message
 
 
 def test_lost_rows_are_named(survey: Path, tmp_path: Path) -> None:
