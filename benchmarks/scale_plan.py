@@ -8,6 +8,7 @@ left out; nothing is made up.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,8 +239,8 @@ def _plan_table(
         f"A node has {cores} such cores and does {efficiency:.0%} of {cores} times one of them, "
         "which is an assumption:",
         "",
-        "| work | spectra | model | a core, spectra/s | core hours | hours on a node | "
-        "nodes, and in what time | to read | a node reads |",
+        "| work | spectra | model | a core, spectra/s | one core | one node | "
+        "nodes that do it in time | to read | a node reads |",
         "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for survey in SURVEYS:
@@ -252,8 +253,8 @@ def _plan_table(
         made = plan(survey, rate, size, cores=cores, efficiency=efficiency)
         lines.append(
             f"| {survey.name} | {survey.spectra:,} | {survey.model} | {rate:.1f} | "
-            f"{_short(made.core_hours)} | {_short(made.node_hours)} | "
-            f"{_short(made.nodes)} in {_duration(survey.within_hours)} | "
+            f"{_duration(made.core_hours)} | {_duration(made.node_hours)} | "
+            f"{math.ceil(made.nodes)} in {_duration(survey.within_hours)} | "
             f"{_bytes(made.terabytes)} | {made.node_megabytes:.0f} MB/s |"
         )
     return lines
@@ -327,12 +328,13 @@ def _value(summary: Mapping[str, Any]) -> float:
     return float(sum(summary["values"]) / len(summary["values"]))
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
 def _duration(hours: float) -> str:
-    return f"{hours:g} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    """Two digits, in seconds, minutes or hours."""
+    for unit, length in (("s", 1 / 3600), ("min", 1 / 60), ("h", 1.0)):
+        value = hours / length
+        if value < 100 or unit == "h":
+            break
+    return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"
 
 
 def _bytes(terabytes: float) -> str:

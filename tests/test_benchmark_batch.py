@@ -260,7 +260,8 @@ def test_the_tables_say_what_was_measured_and_nothing_else() -> None:
     survey, formats = measured()
     text = scale_plan.tables(survey, formats, None, cores=64, efficiency=0.7)
     assert "| auto | 2 | 180.0 (180.0-180.0, n 3) | 200.0 (200.0-200.0, n 3) | 100-120 |" in text
-    assert "25,000,000" in text
+    # 25 million at 50 a second, and 64 cores of which 0.7 count.
+    assert "| 4MOST, five years | 25,000,000 | auto | 50.0 | 139 h | 3.1 h | 1 in 24 h |" in text
     # SpectraNet was not measured.
     assert "spectranet" not in text
     assert "SIGKILL" not in text
