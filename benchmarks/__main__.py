@@ -27,8 +27,11 @@ COMMANDS = {
     "device": ("benchmarks.device", "Every device that works here, and half precision."),
     "soak": ("benchmarks.soak", "Minutes of work: memory, drift, identical answers."),
     "specpt": ("benchmarks.specpt", "SpecPT beside GaSNet-II's network."),
-    "batch-survey": ("benchmarks.batch_survey", "The survey model in batches."),
-    "batch-scaling": ("benchmarks.batch_scaling", "A large batch over many workers."),
+    "batch-spectra": ("benchmarks.batch_spectra", "Simulated survey spectra in DESI's files."),
+    "batch-survey": ("benchmarks.batch_survey", "specinfer batch: rates, memory, kills."),
+    "batch-scaling": ("benchmarks.batch_scaling", "Weak scaling; a cluster loses a worker."),
+    "batch-formats": ("benchmarks.batch_formats", "Bytes and time of a spectrum by format."),
+    "scale-plan": ("benchmarks.scale_plan", "Hours and nodes for surveys, from these."),
     "night": ("benchmarks.night", "A night with kills and a portal that fails."),
     "serve-load": ("benchmarks.serve_load", "The service under load and overload."),
 }

@@ -10,7 +10,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from specinfer import __version__, cli_config, cli_night, cli_serve, cli_skyportal, cli_watch
+from specinfer import (
+    __version__,
+    cli_batch,
+    cli_config,
+    cli_night,
+    cli_serve,
+    cli_skyportal,
+    cli_watch,
+)
 from specinfer.cli_exit import exit_with
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
@@ -317,6 +325,7 @@ def doctor(
     exit_with(work, debug=debug)
 
 
+cli_batch.register(app)
 cli_watch.register(app)
 cli_night.register(app)
 cli_skyportal.register(app)

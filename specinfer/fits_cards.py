@@ -49,7 +49,7 @@ def _split(data: bytes, start: int) -> tuple[list[bytes], int]:
         card = data[place : place + CARD]
         if card == _END:
             length = place + CARD - start
-            end = start + _padded(length)
+            end = start + padded(length)
             if end > len(data):
                 break
             return cards, end
@@ -165,7 +165,7 @@ def with_cards(data: bytes, new: Sequence[bytes], replaced: Collection[str]) -> 
 
 def _header(cards: Sequence[bytes]) -> bytes:
     text = b"".join([*cards, _END])
-    return text.ljust(_padded(len(text)))
+    return text.ljust(padded(len(text)))
 
 
 def _summed(cards: Sequence[bytes], rest: bytes) -> bytes:
@@ -173,7 +173,7 @@ def _summed(cards: Sequence[bytes], rest: bytes) -> bytes:
     at = next((i for i, card in enumerate(cards) if card.startswith(b"CHECKSUM=")), None)
     if at is None:
         return _header(cards)
-    pixels = rest[: _padded(_data_size(cards))]
+    pixels = rest[: padded(data_size(cards))]
     zero, summed = b"'" + b"0" * 16 + b"'", list(cards)
     summed[at] = cards[at][:10] + zero + cards[at][28:]
     total = int.from_bytes(_header(summed) + pixels, "big") % _ONES or _ONES
@@ -202,10 +202,10 @@ def is_whole(data: bytes) -> bool:
     try:
         while place < len(data):
             cards, start = _split(data, place)
-            size = _data_size(cards)
+            size = data_size(cards)
             if start + size > len(data):
                 return False
-            place = start + _padded(size)
+            place = start + padded(size)
             if place < len(data) and not data[place:].strip(b"\0 "):
                 return True
     except (ReadError, TypeError, KeyError, ValueError):
@@ -213,11 +213,12 @@ def is_whole(data: bytes) -> bool:
     return bool(data)
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """A size in whole blocks of 2880 bytes."""
     return -(-size // BLOCK) * BLOCK
 
 
-def _data_size(cards: Sequence[bytes]) -> int:
+def data_size(cards: Sequence[bytes]) -> int:
     """Bytes of data after a header, without padding."""
     header = values(cards, _STRUCTURE)
     axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header.get("NAXIS", 0)))]

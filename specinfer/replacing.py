@@ -139,17 +139,17 @@ def write_new(path: Path, data: bytes) -> None:
     _sync_folder(Path(target).parent)
 
 
-def sweep(folder: Path) -> int:
+def sweep(folder: Path, age: float = _STALE_S) -> int:
     """Remove what processes that were killed have left in a folder; how many files.
 
-    Only our own temporary files that nobody has touched for an hour.
+    Only our own temporary files that nobody has touched for so many seconds.
     """
     removed = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
                 with contextlib.suppress(OSError):
-                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime >= age:
                         os.unlink(entry.path)
                         removed += 1
     return removed

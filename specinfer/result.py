@@ -200,7 +200,7 @@ class Classification:
         """The result in the output schema: plain Python values, no NaN, nothing missing."""
         entries: dict[str, Any] = {"schema": SCHEMA}
         for name in FIELDS:
-            entries["class" if name == "class_name" else name] = _plain(getattr(self, name))
+            entries["class" if name == "class_name" else name] = plain(getattr(self, name))
         return entries
 
     def to_json(self) -> str:
@@ -330,14 +330,14 @@ def _facts(spectrum: Spectrum) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain JSON values: numpy scalars converted, floats rounded, NaN and infinity to None."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float):

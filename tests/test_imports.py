@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-BANNED = ("torch", "scipy", "matplotlib", "pandas", "pyarrow", "onnxruntime", "training")
+BANNED = (
+    *("torch", "scipy", "matplotlib", "pandas", "pyarrow", "dask", "distributed"),
+    *("onnxruntime", "training"),
+)
 
 
 def loaded_after(code: str) -> set[str]:

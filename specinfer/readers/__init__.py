@@ -14,7 +14,7 @@ from specinfer.readers.base import NOISE_KINDS, Reader, ReadOptions, Source, qui
 from specinfer.spectrum import Spectrum
 from specinfer.wavelengths import UNIT_CHOICES
 
-__all__ = ["FORMATS", "ReadOptions", "Source", "iter_spectra", "load_reader", "read"]
+__all__ = ["FORMATS", "SLICED", "ReadOptions", "Source", "iter_spectra", "load_reader", "read"]
 
 # Asked in this order: the specific before the general.
 FORMATS = (
@@ -39,6 +39,9 @@ FORMATS = (
     "table-text",
     "ascii",
 )
+
+# Readers that can read some rows of a file without the others (`ReadOptions.rows`).
+SLICED = ("desi", "spplate")
 
 
 def load_reader(name: str) -> Reader:
@@ -92,11 +95,16 @@ def iter_spectra(
         raise ReadError(
             "unknown_unit", f"unit {options.unit!r} is not one of {', '.join(UNIT_CHOICES)}"
         )
-    source = Source(origin, name)
+    source = Source(origin, name, whole=options.rows is None)
     try:
         quiet = quiet_fits if source.is_fits else nullcontext
         with quiet():
             reader = load_reader(options.format) if options.format else _identify(source)
+        if options.rows is not None and reader.NAME not in SLICED:
+            raise ReadError(
+                "not_sliced",
+                f"recognised as {reader.NAME}, of which no single rows can be read; read all",
+            )
         yield from _guarded(reader, source, options, quiet)
     finally:
         source.close()
@@ -233,5 +241,5 @@ def _guarded(
             ) from error
         found = True
         yield item
-    if not found:
+    if not found and options.rows is None:
         raise ReadError("no_spectra", f"recognised as {reader.NAME}, but it holds no spectra")

@@ -47,6 +47,10 @@ class ReadOptions:
         True: wavelengths are in air; False: they are not, whatever the file says.
     sky : bool
         Also yield the sky fibres of multi-object files.
+    rows : tuple of int, optional
+        ``(start, stop)``: only these rows of a multi-object file, and of the file only the
+        bytes that they need. An object whose spectra stand in several rows belongs to the
+        first of them. Only the readers of `specinfer.readers.SLICED` can do that.
     """
 
     format: str | None = None
@@ -54,6 +58,7 @@ class ReadOptions:
     unit: str | None = None
     air: bool | None = None
     sky: bool = False
+    rows: tuple[int, int] | None = None
 
 
 class Source:
@@ -67,6 +72,9 @@ class Source:
         Where the bytes come from; ``"-"`` is standard input.
     name : str, optional
         Name used in messages and results.
+    whole : bool, optional
+        False: FITS files that are not compressed stay on the disk, and what a reader wants
+        of them is read when it wants it. Only for files that nobody writes meanwhile.
 
     Raises
     ------
@@ -75,8 +83,15 @@ class Source:
         ``bad_compression``.
     """
 
-    def __init__(self, origin: str | os.PathLike[str] | bytes | IO[Any], name: str = "") -> None:
+    def __init__(
+        self,
+        origin: str | os.PathLike[str] | bytes | IO[Any],
+        name: str = "",
+        *,
+        whole: bool = True,
+    ) -> None:
         self.path: Path | None = None
+        self._whole = whole
         self._data: bytes | None = None
         self._hdus: HDUList | None = None
         if isinstance(origin, bytes):
@@ -185,18 +200,32 @@ class Source:
             # Heavy, and not needed for text files.
             from astropy.io import fits
 
+            file = self._file()
             try:
                 with quiet_fits():
-                    hdus = fits.open(io.BytesIO(self.data), memmap=False, lazy_load_hdus=False)
-                    _check_length(hdus, self.data)
+                    hdus = fits.open(file, memmap=False, lazy_load_hdus=False)
+                    _check_length(hdus, file)
             except ReadError:
+                file.close()
                 raise
             except Exception as error:  # astropy's errors have no common base
+                file.close()
                 raise ReadError(
                     "bad_fits", f"the FITS file is truncated or damaged: {error}"
                 ) from None
             self._hdus = hdus
         return self._hdus
+
+    def _file(self) -> IO[bytes]:
+        """The contents of a FITS file, in memory unless they may stay on the disk."""
+        if not self._whole and self.path is not None:
+            file = self.path.open("rb")
+            # What is compressed can only be read from its beginning to its end.
+            if file.read(6) == b"SIMPLE":
+                file.seek(0)
+                return file
+            file.close()
+        return io.BytesIO(self.data)
 
     def close(self) -> None:
         """Close the FITS file, if it was opened."""
@@ -219,7 +248,7 @@ def quiet_fits() -> Iterator[None]:
         yield
 
 
-def _check_length(hdus: HDUList, data: bytes) -> None:
+def _check_length(hdus: HDUList, file: IO[bytes]) -> None:
     """Refuse a FITS file that ends early: astropy would give what is left of it."""
     broken = next((n for n, hdu in enumerate(hdus) if not hasattr(hdu, "fileinfo")), None)
     if broken is not None:
@@ -231,13 +260,14 @@ def _check_length(hdus: HDUList, data: bytes) -> None:
     compressed = type(last).__name__ == "CompImageHDU"
     length = max(place["datSpan"] - 2879, 0) if compressed else last.size
     needed = place["datLoc"] + length
-    if len(data) < needed:
+    size = file.seek(0, os.SEEK_END)
+    if size < needed:
         raise ReadError(
             "bad_fits",
-            f"the FITS file is truncated ({len(data)} of {needed} bytes); copy it again",
+            f"the FITS file is truncated ({size} of {needed} bytes); copy it again",
         )
-    end = place["datLoc"] + place["datSpan"]
-    if data[end : end + 8] == b"XTENSION":
+    file.seek(place["datLoc"] + place["datSpan"])
+    if file.read(8) == b"XTENSION":
         # Another extension begins here, but astropy gave up on its header.
         raise ReadError(
             "bad_fits",

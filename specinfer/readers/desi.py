@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from specinfer.errors import ReadError
 from specinfer.readers import flags as flag
 from specinfer.readers.base import ReadOptions, Source
-from specinfer.readers.fits_headers import columns, facts, is_air, mjd, named, plain, shape
+from specinfer.readers.desi_dates import TargetDates
+from specinfer.readers.fits_headers import (
+    columns,
+    facts,
+    is_air,
+    mjd,
+    named,
+    plain,
+    shape,
+    wanted_rows,
+)
 from specinfer.readers.join import Arm, IntArray, coadd, common_grid, merge
 from specinfer.spectrum import Spectrum
 
@@ -43,16 +53,25 @@ KEPT = (
     "NIGHT",
 )
 
+# Targets that are read and co-added together: many enough that no time goes into the calls,
+# few enough to stay small (six arrays of 8,000 pixels each).
+_BLOCK = 16
+
 
 @dataclass(frozen=True, eq=False)
-class _ArmData:
-    """One arm of all rows: wavelength (n,), flux, ivar and mask (rows, n)."""
+class _Arm:
+    """One arm: wavelength (n,), and the images (rows, n), which stay in the file."""
 
     name: str
     wavelength: FloatArray
-    flux: NDArray[Any]
-    ivar: NDArray[Any]
-    mask: NDArray[Any] | None
+    flux: Any
+    ivar: Any
+    mask: Any | None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the images."""
+        return shape(self.flux)[0]
 
 
 def identify(source: Source) -> bool:
@@ -73,7 +92,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
 
     The arms are averaged by inverse variance where they overlap. They share a grid
     of 0.8 Angstrom, so nothing is resampled. Several exposures of a target, as in
-    ``spectra-*.fits``, are averaged by inverse variance too.
+    ``spectra-*.fits``, are averaged by inverse variance too. With ``options.rows`` only
+    the targets that first appear in these rows are read.
 
     Flags: ``MISSING_ARM`` (``header["MISSING_ARMS"]`` names them),
     ``EXPOSURES_COADDED``.
@@ -84,7 +104,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         ``redshift_catalogue`` for a redrock file, ``no_arms`` if no arm is complete.
     """
     arms = _arms(source)
-    rows = arms[0].flux.shape[0]
+    rows = arms[0].rows
     present = set("".join(arm.name for arm in arms))
     missing = [name for name in "BRZ" if name not in present]
     grid = common_grid([arm.wavelength for arm in arms])
@@ -98,17 +118,25 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         )
     kept = {} if table is None else {n: table[n] for n in KEPT if n in table.columns.names}
     shared = facts([source.hdus[0].header], ("SURVEY", "PROGRAM", "TILEID", "SPGRP"))
+    dates = TargetDates(source.hdus)
     file_mjd = mjd(source.hdus[0].header)
-
+    targets = []
+    start, stop = wanted_rows(options, rows)
     for members in _targets(kept.get("TARGETID"), rows):
         row = int(members[0])
+        if not start <= row < stop:
+            continue
         header = shared | {
             name: value
             for name, column in kept.items()
             if (value := plain(column[row])) is not None
         }
-        if str(header.get("OBJTYPE", "")).upper() == "SKY" and not options.sky:
-            continue
+        if str(header.get("OBJTYPE", "")).upper() != "SKY" or options.sky:
+            targets.append((members, header))
+
+    arrays = _spectra(arms, [members for members, _ in targets], grid)
+    for (members, header), (wavelength, flux, ivar) in zip(targets, arrays, strict=True):
+        row = int(members[0])
         flags = []
         if missing:
             flags.append(flag.MISSING_ARM)
@@ -117,7 +145,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
             flags.append(flag.EXPOSURES_COADDED)
             header["COADD_NUMEXP"] = len(members)
         name = str(header["TARGETID"]) if "TARGETID" in header else None
-        wavelength, flux, ivar = _one(arms, members, grid)
+        date = dates.mean(header.get("TARGETID"))
         try:
             yield Spectrum(
                 wavelength=wavelength,
@@ -127,7 +155,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
                 air=is_air(options, False),
                 object=name,
                 instrument="DESI",
-                mjd=_target_mjd(source, header.get("TARGETID"), file_mjd),
+                mjd=file_mjd if date is None else date,
                 header=header,
                 flags=tuple(flags),
                 file=source.name,
@@ -146,10 +174,10 @@ def _is_catalogue(source: Source) -> bool:
     )
 
 
-def _arms(source: Source) -> list[_ArmData]:
+def _arms(source: Source) -> list[_Arm]:
     """The arms that have wavelength, flux and ivar; an error if there is none."""
     hdus = {hdu.name: hdu for hdu in source.hdus}
-    found: list[_ArmData] = []
+    found: list[_Arm] = []
     incomplete: list[str] = []
     for name in ARMS:
         wave, flux, ivar = (hdus.get(f"{name}_{part}") for part in ("WAVELENGTH", "FLUX", "IVAR"))
@@ -166,17 +194,17 @@ def _arms(source: Source) -> list[_ArmData]:
             )
         mask = hdus.get(f"{name}_MASK")
         found.append(
-            _ArmData(
+            _Arm(
                 name,
                 np.asarray(wave.data, dtype=np.float64),
-                flux.data,
-                ivar.data,
-                mask.data if mask is not None and shape(mask) == n else None,
+                flux,
+                ivar,
+                mask if mask is not None and shape(mask) == n else None,
             )
         )
     if not found:
         _refuse(source, incomplete)
-    if len({arm.flux.shape[0] for arm in found}) > 1:
+    if len({arm.rows for arm in found}) > 1:
         raise ReadError(
             "shape_mismatch",
             "the arms have different numbers of rows; the file is damaged, fetch it again",
@@ -219,48 +247,72 @@ def _targets(targetids: Any, rows: int) -> list[NDArray[np.intp]]:
     return [np.array(members) for members in groups.values()]
 
 
-def _one(
-    arms: list[_ArmData],
-    members: NDArray[np.intp],
+def _spectra(
+    arms: list[_Arm],
+    targets: list[IntArray],
     grid: tuple[FloatArray, list[IntArray]] | None,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Wavelength, flux and ivar of one target."""
-    fluxes, ivars = [], []
-    for arm in arms:
-        flux = arm.flux[members].astype(np.float64)
-        ivar = arm.ivar[members].astype(np.float64)
-        if arm.mask is not None:
-            ivar[arm.mask[members] != 0] = 0.0
-        if len(members) > 1:
-            same = [np.arange(arm.wavelength.size)] * len(members)
-            combined = coadd(arm.wavelength.size, same, list(flux), list(ivar))
-        else:
-            combined = flux[0], ivar[0]
-        fluxes.append(combined[0])
-        ivars.append(combined[1])
-    if grid is None:
-        whole, _ = merge(
-            [
-                Arm(arm.wavelength, np.nan_to_num(flux), np.where(np.isfinite(flux), ivar, 0.0))
-                for arm, flux, ivar in zip(arms, fluxes, ivars, strict=True)
-            ],
-            match_scale=False,
-        )
-        return whole.wavelength, whole.flux, whole.ivar
-    wavelength, indices = grid
-    return wavelength, *coadd(wavelength.size, indices, fluxes, ivars)
-
-
-def _target_mjd(source: Source, targetid: Any, fallback: float | None) -> float | None:
-    """Mean date of a target's exposures, from EXP_FIBERMAP or FIBERMAP."""
-    for name in ("EXP_FIBERMAP", "FIBERMAP"):
-        hdu = named(source.hdus, name)
-        known = columns(hdu)
-        if targetid is None or "mjd" not in known or "targetid" not in known:
+) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+    """Wavelength, flux and ivar of targets, each given by its rows."""
+    for first in range(0, len(targets), _BLOCK):
+        block = targets[first : first + _BLOCK]
+        read = [_read(arm, block) for arm in arms]
+        if grid is None:
+            for i in range(len(block)):
+                yield _merged(arms, [(flux[i], ivar[i]) for flux, ivar in read])
             continue
-        table = hdu.data
-        dates = np.asarray(table[known["mjd"]][table[known["targetid"]] == targetid], dtype=float)
-        dates = dates[dates > 0]
-        if dates.size:
-            return float(np.mean(dates))
-    return fallback
+        wavelength, indices = grid
+        fluxes, ivars = coadd(
+            wavelength.size, indices, [flux for flux, _ in read], [ivar for _, ivar in read]
+        )
+        for flux, ivar in zip(fluxes, ivars, strict=True):
+            yield wavelength, flux, ivar
+
+
+def _read(arm: _Arm, targets: list[IntArray]) -> tuple[FloatArray, FloatArray]:
+    """Flux and ivar of some targets in one arm, shape (targets, n); exposures are averaged."""
+    members = np.concatenate(targets)
+    low, high = int(members.min()), int(members.max()) + 1
+    if high - low > 2 * members.size:
+        # Far apart: what lies between may be many times as much.
+        flux, ivar, mask = (_rows(hdu, members) for hdu in (arm.flux, arm.ivar, arm.mask))
+    else:
+        flux, ivar, mask = (
+            None if hdu is None else hdu.section[low:high][members - low]
+            for hdu in (arm.flux, arm.ivar, arm.mask)
+        )
+    assert flux is not None
+    assert ivar is not None
+    flux, ivar = flux.astype(np.float64), ivar.astype(np.float64)
+    if mask is not None:
+        ivar[mask != 0] = 0.0
+    if members.size == len(targets):
+        return flux, ivar
+    every = np.arange(arm.wavelength.size)
+    averaged, at = [], 0
+    for target in targets:
+        part = slice(at, at + target.size)
+        at += target.size
+        if target.size == 1:
+            averaged.append((flux[part][0], ivar[part][0]))
+        else:
+            same = [every] * target.size
+            averaged.append(coadd(every.size, same, list(flux[part]), list(ivar[part])))
+    return np.stack([f for f, _ in averaged]), np.stack([i for _, i in averaged])
+
+
+def _rows(hdu: Any | None, members: IntArray) -> NDArray[Any] | None:
+    return None if hdu is None else np.stack([hdu.section[int(row)] for row in members])
+
+
+def _merged(
+    arms: list[_Arm], parts: list[tuple[FloatArray, FloatArray]]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """One target whose arms do not share a grid."""
+    whole, _ = merge(
+        [
+            Arm(arm.wavelength, np.nan_to_num(flux), np.where(np.isfinite(flux), ivar, 0.0))
+            for arm, (flux, ivar) in zip(arms, parts, strict=True)
+        ],
+        match_scale=False,
+    )
+    return whole.wavelength, whole.flux, whole.ivar

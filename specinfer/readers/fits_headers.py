@@ -275,6 +275,12 @@ def shape(hdu: Any) -> tuple[int, ...]:
     return tuple(getattr(hdu, "shape", None) or ())
 
 
+def wanted_rows(options: ReadOptions, rows: int) -> tuple[int, int]:
+    """First row that is wanted of so many, and the one after the last."""
+    start, stop = options.rows or (0, rows)
+    return max(start, 0), min(stop, rows)
+
+
 def first_image(hdus: Any) -> Any:
     """The HDU that holds the main image: the primary, or its copy that fpack made."""
     if shape(hdus[0]):

@@ -178,22 +178,26 @@ def coadd(
         Number of pixels of the grid.
     indices : sequence of ndarray of int, shape (n_i,)
         Where the pixels of each arm stand in the grid (see `common_grid`).
-    fluxes, ivars : sequence of ndarray, shape (n_i,)
+    fluxes, ivars : sequence of ndarray, shape (n_i,) or (rows, n_i)
         Fluxes and inverse variances; pixels with an ivar that is not positive, or a
         flux that is not finite, are left out.
 
     Returns
     -------
-    flux, ivar : ndarray, shape (size,)
+    flux, ivar : ndarray, shape (size,) or (rows, size)
         Flux is NaN and ivar 0 where no arm has a usable pixel.
     """
-    weighted = np.zeros(size)
-    total = np.zeros(size)
+    shape = (*fluxes[0].shape[:-1], size)
+    weighted = np.zeros(shape)
+    total = np.zeros(shape)
     for index, flux, ivar in zip(indices, fluxes, ivars, strict=True):
         good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
-        # An arm has each pixel of the grid at most once.
-        weighted[index[good]] += flux[good] * ivar[good]
-        total[index[good]] += ivar[good]
+        # An arm has each pixel of the grid at most once, mostly without gaps.
+        run = index.size == index[-1] - index[0] + 1
+        where = slice(index[0], index[-1] + 1) if run else index
+        usable = np.where(good, ivar, 0.0)
+        weighted[..., where] += np.where(good, flux, 0.0) * usable
+        total[..., where] += usable
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(total > 0, weighted / total, np.nan), total
 

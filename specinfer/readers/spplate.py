@@ -20,6 +20,7 @@ from specinfer.readers.fits_headers import (
     number,
     plain,
     shape,
+    wanted_rows,
 )
 from specinfer.readers.sdss_mask import unusable
 from specinfer.spectrum import Spectrum
@@ -48,21 +49,22 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     """The fibres of the plate; sky fibres only if the options ask for them.
 
     Flux is HDU 0, inverse variance HDU 1, the and-mask HDU 2; log10 of vacuum
-    Angstrom by COEFF0 and COEFF1.
+    Angstrom by COEFF0 and COEFF1. Rows that are not wanted (``options.rows``) are not read.
     """
     main = first_image(source.hdus)
     images = [hdu for hdu in source.hdus if shape(hdu) == shape(main)]
     ivar = named(source.hdus, "IVAR") or images[1]
     mask = named(source.hdus, "ANDMASK") or (images[2] if len(images) > 2 else None)
-    wavelength = loglam_axis(main.header, main.data.shape[1])
-    plugs = _plugmap(source, main.data.shape[0])
+    wavelength = loglam_axis(main.header, shape(main)[1])
+    plugs = _plugmap(source, shape(main)[0])
     known = described(source, NAME, main.header, keep=("PLATEID", "FIELDID"))
     known["instrument"] = known["instrument"] or "SDSS"
     for key in ("RA", "DEC", "OBJECT", "NAME"):
         # Those of the plate.
         known["header"].pop(key, None)
     plate, night = number(main.header, "PLATEID", "FIELDID"), number(main.header, "MJD")
-    for row in range(main.data.shape[0]):
+    rows = shape(main)[0]
+    for row in range(*wanted_rows(options, rows)):
         plug = {name: plain(column[row]) for name, column in plugs.items()}
         if str(plug.get("OBJTYPE", "")).upper().startswith("SKY") and not options.sky:
             continue
@@ -74,12 +76,12 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         try:
             yield Spectrum(
                 wavelength=wavelength,  # type: ignore[arg-type]
-                flux=main.data[row],
-                **noise(ivar.data[row], options.noise or "ivar"),
-                mask=None if mask is None else unusable(mask.data[row]),
+                flux=main.section[row],
+                **noise(ivar.section[row], options.noise or "ivar"),
+                mask=None if mask is None else unusable(mask.section[row]),
                 air=is_air(options, False),
                 row=row,
-                rows=main.data.shape[0],
+                rows=rows,
                 **(known | {"object": name, "header": facts}),
             )
         except ReadError as error:

@@ -51,7 +51,7 @@ def only_one(directory: Path, state: Path) -> Iterator[None]:
             raise _no_lock(path, error) from None
         held.callback(os.close, file)
         try:
-            taken = _lock_patiently(file)
+            taken = lock_patiently(file)
         except OSError as error:
             raise _no_lock(path, error) from None
         if not taken:
@@ -108,7 +108,7 @@ def _lock_folder(directory: Path) -> int | None:
     except OSError:
         return None
     try:
-        if _lock_patiently(folder):
+        if lock_patiently(folder):
             return folder
     except OSError:
         os.close(folder)
@@ -121,7 +121,14 @@ def _lock_folder(directory: Path) -> int | None:
     )
 
 
-def _lock_patiently(file: int) -> bool:
+def lock_patiently(file: int) -> bool:
+    """Take the lock of an open file; False if someone else keeps it.
+
+    Raises
+    ------
+    OSError
+        If the file system has no locks.
+    """
     deadline = time.monotonic() + _PATIENCE
     while not _lock(file):
         if time.monotonic() > deadline:
