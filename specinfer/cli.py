@@ -12,6 +12,7 @@ import typer
 
 from specinfer import __version__, cli_config, cli_night, cli_serve, cli_skyportal, cli_watch
 from specinfer.cli_exit import exit_with
+from specinfer.cli_start import LeanCommand, hold_garbage, leave, only
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
 FORMAT_NAMES = (
@@ -42,10 +43,19 @@ def main() -> None:
     """Entry point of the ``specinfer`` command."""
     # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
+    arguments = sys.argv[1:]
+    # Of the commands, the one that is run for every spectrum.
+    quick = arguments[:1] == ["classify"]
+    if quick:
+        hold_garbage()
     try:
-        app()
+        only(app, arguments)()
     except KeyboardInterrupt:  # before a command has begun
         sys.exit(130)
+    except SystemExit as end:
+        if quick and isinstance(end.code, int):
+            leave(end.code)
+        raise
 
 
 def _version(wanted: bool) -> None:
@@ -65,6 +75,7 @@ def _root(
 
 
 @app.command(
+    cls=LeanCommand,
     epilog=f"""\b
 Examples:
   specinfer classify spec.fits
