@@ -20,13 +20,15 @@ _STRUCTURE = (b"NAXIS", b"BITPIX", b"GCOUNT", b"PCOUNT", b"GROUPS")
 _PUNCTUATION = (*range(0x3A, 0x41), *range(0x5B, 0x61))
 
 
-def split_header(data: bytes) -> tuple[list[bytes], int]:
-    """The cards of the primary header, without END, and where the header ends.
+def split_header(data: bytes, start: int = 0) -> tuple[list[bytes], int]:
+    """The cards of a header, without END, and where the header ends.
 
     Parameters
     ----------
     data : bytes
         A FITS file, or its start.
+    start : int, optional
+        Where the header begins; by default it is the primary one.
 
     Returns
     -------
@@ -40,16 +42,12 @@ def split_header(data: bytes) -> tuple[list[bytes], int]:
     ReadError
         ``bad_fits`` if there is no complete header.
     """
-    return _split(data, 0)
-
-
-def _split(data: bytes, start: int) -> tuple[list[bytes], int]:
     cards: list[bytes] = []
     for place in range(start, len(data) - CARD + 1, CARD):
         card = data[place : place + CARD]
         if card == _END:
             length = place + CARD - start
-            end = start + _padded(length)
+            end = start + padded(length)
             if end > len(data):
                 break
             return cards, end
@@ -165,7 +163,7 @@ def with_cards(data: bytes, new: Sequence[bytes], replaced: Collection[str]) -> 
 
 def _header(cards: Sequence[bytes]) -> bytes:
     text = b"".join([*cards, _END])
-    return text.ljust(_padded(len(text)))
+    return text.ljust(padded(len(text)))
 
 
 def _summed(cards: Sequence[bytes], rest: bytes) -> bytes:
@@ -173,7 +171,7 @@ def _summed(cards: Sequence[bytes], rest: bytes) -> bytes:
     at = next((i for i, card in enumerate(cards) if card.startswith(b"CHECKSUM=")), None)
     if at is None:
         return _header(cards)
-    pixels = rest[: _padded(_data_size(cards))]
+    pixels = rest[: padded(_data_size(cards))]
     zero, summed = b"'" + b"0" * 16 + b"'", list(cards)
     summed[at] = cards[at][:10] + zero + cards[at][28:]
     total = int.from_bytes(_header(summed) + pixels, "big") % _ONES or _ONES
@@ -201,11 +199,11 @@ def is_whole(data: bytes) -> bool:
     place = 0
     try:
         while place < len(data):
-            cards, start = _split(data, place)
+            cards, start = split_header(data, place)
             size = _data_size(cards)
             if start + size > len(data):
                 return False
-            place = start + _padded(size)
+            place = start + padded(size)
             if place < len(data) and not data[place:].strip(b"\0 "):
                 return True
     except (ReadError, TypeError, KeyError, ValueError):
@@ -213,7 +211,8 @@ def is_whole(data: bytes) -> bool:
     return bool(data)
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """Bytes of the whole blocks that hold so many."""
     return -(-size // BLOCK) * BLOCK
 
 

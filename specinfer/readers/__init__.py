@@ -39,6 +39,10 @@ FORMATS = (
     "table-text",
     "ascii",
 )
+# Those that know other files than FITS.
+OF_TEXT = FORMATS[FORMATS.index("sedm-text") :]
+# The reader that is asked before astropy is imported: the first anyway.
+_PLAIN = "sedm-fits"
 
 
 def load_reader(name: str) -> Reader:
@@ -94,9 +98,10 @@ def iter_spectra(
         )
     source = Source(origin, name)
     try:
-        quiet = quiet_fits if source.is_fits else nullcontext
+        known = _without_astropy(source, options)
+        quiet = quiet_fits if source.is_fits and known is None else nullcontext
         with quiet():
-            reader = load_reader(options.format) if options.format else _identify(source)
+            reader = known or _reader(source, options)
         yield from _guarded(reader, source, options, quiet)
     finally:
         source.close()
@@ -159,10 +164,22 @@ def read(
     return good
 
 
+def _without_astropy(source: Source, options: ReadOptions) -> Reader | None:
+    """The reader of SEDM's files, for one as plain as its pipeline writes them."""
+    if options.format not in (None, _PLAIN) or source.plain_images is None:
+        return None
+    reader = load_reader(_PLAIN)
+    return reader if reader.identify(source) else None
+
+
+def _reader(source: Source, options: ReadOptions) -> Reader:
+    return load_reader(options.format) if options.format else _identify(source)
+
+
 def _identify(source: Source) -> Reader:
     if source.is_fits:
         source.hdus  # noqa: B018 - a damaged file is reported as such, not as unknown
-    for format_name in FORMATS:
+    for format_name in FORMATS if source.is_fits else OF_TEXT:
         reader = load_reader(format_name)
         try:
             known = reader.identify(source)

@@ -22,6 +22,8 @@ from specinfer.spectrum import Spectrum
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
+    from specinfer.readers.fits_plain import PlainImage
+
 NOISE_KINDS = ("ivar", "var", "sigma", "none")
 
 _MAGIC: dict[bytes, Callable[[bytes], bytes]] = {
@@ -197,6 +199,13 @@ class Source:
                 ) from None
             self._hdus = hdus
         return self._hdus
+
+    @cached_property
+    def plain_images(self) -> list[PlainImage] | None:
+        """The images of a FITS file that astropy is not needed for; None for all other files."""
+        from specinfer.readers.fits_plain import plain_images
+
+        return plain_images(self.data) if self.is_fits else None
 
     def close(self) -> None:
         """Close the FITS file, if it was opened."""

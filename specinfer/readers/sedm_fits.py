@@ -26,7 +26,7 @@ def identify(source: Source) -> bool:
     """Whether the main image is one spectrum and its header is SEDM's."""
     if not source.is_fits:
         return False
-    hdu = first_image(source.hdus)
+    hdu = first_image(_hdus(source))
     if len(shape(hdu)) != 1:
         return False
     return sedm.is_sedm(hdu.header)
@@ -50,7 +50,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         ``no_wavelengths`` if no axis can be trusted, ``no_good_pixels`` if the
         target was outside the field of the instrument.
     """
-    hdu = first_image(source.hdus)
+    hdus = _hdus(source)
+    hdu = first_image(hdus)
     header = hdu.header
     flux = np.asarray(hdu.data, dtype=np.float64)
     sedm.refuse_empty(flux, header)
@@ -58,7 +59,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
         wavelength, flags = _axis(source, header, flux.size)
     else:
         wavelength, flags = _plain_axis(header, flux.size), []
-    variance, sigma = named(source.hdus, "VARIANCE"), named(source.hdus, "ERROR")
+    variance, sigma = named(hdus, "VARIANCE"), named(hdus, "ERROR")
     extension = variance or sigma
     errors = None if extension is None else np.asarray(extension.data, dtype=np.float64)
     if errors is not None and errors.shape != flux.shape:
@@ -81,9 +82,14 @@ def read(source: Source, options: ReadOptions) -> Iterator[Spectrum | ReadError]
     )
 
 
+def _hdus(source: Source) -> Any:
+    """What is in the file, without astropy if it is as plain as the pipeline writes it."""
+    return source.plain_images or source.hdus
+
+
 def _axis(source: Source, header: Any, n: int) -> tuple[FloatArray, list[str]]:
     """The wavelengths that can be trusted, in Angstrom, and a flag that says whence."""
-    extension = named(source.hdus, "LBDA")
+    extension = named(_hdus(source), "LBDA")
     if number(header, "CRVAL1") is None and extension is not None and shape(extension) == (n,):
         return np.asarray(extension.data, dtype=np.float64), [flag.AXIS_FROM_LBDA]
     trusted = sedm.trusted_header_axis(header, n)
