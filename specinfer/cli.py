@@ -12,7 +12,7 @@ import typer
 
 from specinfer import __version__, cli_config, cli_night, cli_serve, cli_skyportal, cli_watch
 from specinfer.cli_exit import exit_with
-from specinfer.cli_start import LeanCommand, hold_garbage, leave, only
+from specinfer.cli_start import LeanCommand, LeanGroup, hold_garbage, leave, only
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
 FORMAT_NAMES = (
@@ -29,6 +29,7 @@ def _indented(words: str) -> str:
 
 app = typer.Typer(
     name="specinfer",
+    cls=LeanGroup,
     help="Classify astronomical spectra and measure their redshifts.",
     no_args_is_help=True,
     add_completion=False,

@@ -16,39 +16,54 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 
-class LeanCommand(TyperCommand):
+class _Lean:
+    """Has its parameters converted only where there is something to convert."""
+
+    def get_params(self, context: Any) -> list[Any]:
+        """All parameters, that for the help too."""
+        parameters: list[Any] = super().get_params(context)  # type: ignore[misc]
+        for one in parameters:
+            if "process_value" not in vars(one):
+                # The name is that of click's public method, old and new.
+                one.process_value = _lean(one, one.process_value)
+        return parameters
+
+
+class LeanCommand(_Lean, TyperCommand):
     """A command whose texts, flags and options that were not given are taken as they are.
 
-    typer (0.20 on) sets up pydantic to convert any parameter, also a text to a text; that
-    takes longer than reading and classifying a spectrum. Numbers and paths that are given
+    typer (0.29 at least) sets up pydantic to convert any parameter, also a text to a text;
+    that takes longer than to read and classify a spectrum. Numbers and paths that are given
     are still converted, and complained about, by typer.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        for parameter in self.params:
-            # The name is that of click's public method, old and new.
-            setattr(parameter, "process_value", _lean(parameter, parameter.process_value))  # noqa: B010
+
+class LeanGroup(_Lean, TyperGroup):
+    """Commands under one name, whose own options are taken as those of a `LeanCommand`."""
 
 
 def _lean(parameter: Any, convert: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """`convert`, asked only where there is something to convert."""
-    if parameter.callback is not None or parameter.required:
+    if parameter.required:
         return convert
     many = parameter.multiple or parameter.nargs != 1
     text = _annotation(parameter) in ((list[str],) if many else (str,))
 
     def process(context: Any, value: Any) -> Any:
         if many:
-            given = isinstance(value, (tuple, list)) and len(value) > 0
-            return list(value) if given and text else convert(context, value)
-        # What is not a text was not typed by anyone: a flag, or the default.
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        return value if text and isinstance(value, str) else convert(context, value)
+            plain = text and isinstance(value, (tuple, list)) and len(value) > 0
+            value = list(value) if plain else value
+        else:
+            # What is not a text was not typed by anyone: a flag, or the default.
+            plain = value is None or isinstance(value, (bool, int, float))
+            plain = plain or (text and isinstance(value, str))
+        if not plain:
+            return convert(context, value)
+        call = parameter.callback
+        return value if call is None else call(context, parameter, value)
 
     return process
 
