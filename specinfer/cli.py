@@ -251,12 +251,21 @@ def classify(
     """Classify spectra: a table on a terminal, JSON Lines in a pipe."""
 
     def work() -> int:
-        from specinfer.cli_classify import Job, run
         from specinfer.cli_report import warnings_to_lines
+        from specinfer.config_place import find_config
+
+        warnings_to_lines(quiet=quiet, debug=debug)
+        if find_config(config) is None and (paths or files_from):
+            # Nothing but the command line counts, so the network can be loaded while all
+            # that follows is imported.
+            from specinfer.cli_loading import begin
+
+            begin(model, device, threads)
+
+        from specinfer.cli_classify import Job, run
         from specinfer.config import load_config
         from specinfer.readers import ReadOptions
 
-        warnings_to_lines(quiet=quiet, debug=debug)
         settings = load_config(config)
         job = Job(
             paths=tuple(paths or ()),
