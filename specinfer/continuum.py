@@ -132,7 +132,7 @@ def masked_median(values: FloatArray, valid: BoolArray) -> FloatArray:
     """Median over the last axis of the valid values; 0 where there are none."""
     if values.shape[-1] > _LONG:
         both = (one.reshape(-1, one.shape[-1]) for one in (values, valid))
-        medians = [_median(row[use]) for row, use in zip(*both, strict=True)]
+        medians = [median(row[use]) for row, use in zip(*both, strict=True)]
         return np.array(medians).reshape(values.shape[:-1])
     flat = np.where(valid, values, np.inf).reshape(-1, values.shape[-1])
     flat.sort(axis=-1)
@@ -143,8 +143,11 @@ def masked_median(values: FloatArray, valid: BoolArray) -> FloatArray:
     return np.where(count > 0, middle, 0.0).reshape(values.shape[:-1])
 
 
-def _median(values: FloatArray) -> float:
-    """Median of a row; 0 if it is empty."""
+def median(values: FloatArray) -> float:
+    """Median of a row of finite numbers; 0 if it is empty.
+
+    numpy's own imports all of numpy.ma when it is first called.
+    """
     low, high = (values.size - 1) // 2, values.size // 2
     if low < 0:
         return 0.0
