@@ -109,7 +109,7 @@ Exit codes:
   1  at least one file failed; the others were answered
   2  wrong usage
   3  a problem of a model or of the installation
-"""
+""",
 )
 def classify(
     paths: Annotated[
