@@ -125,6 +125,9 @@ def _header(cards: list[bytes]) -> dict[str, Any]:
             if _LONG_NAME.fullmatch(text) and text.isprintable():
                 continue
             raise _NotPlainError
+        if (match["text"] or "").rstrip().endswith("&"):
+            # Goes on in the next card, as some write it.
+            raise _NotPlainError
         found.setdefault(match["name"], _value(match))
     return found
 
