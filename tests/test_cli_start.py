@@ -154,6 +154,20 @@ def test_a_classifier_takes_over_the_session_that_was_begun(tiny: Path) -> None:
     assert classifier.network("spectranet").checked_session is session
 
 
+@pytest.mark.parametrize("name", ["spectranet", "gasnet2", "gasnet3", "specpt"])
+def test_what_is_begun_is_what_each_model_asks_for(name: str) -> None:
+    begin(name, "cpu", 1)
+    begun = list(loading._early.values())
+    classifier = Classifier(name, "cpu", 1)
+    assert loading._early == {}
+    assert [classifier.network(name).checked_session] == begun
+
+
+def test_a_combination_of_models_begins_its_own() -> None:
+    begin("survey", "cpu", 1)
+    assert loading._early == {}
+
+
 def test_what_was_begun_for_others_is_not_taken(tiny: Path) -> None:
     begin(None, None, 1)
     begun = next(iter(loading._early.values()))

@@ -40,14 +40,15 @@ def open_early(card: ModelCard, device: str, threads: int | None) -> None:
     if card.networks != (card,):
         # A combination of models opens those that it needs.
         return
-    session = _session(card, device, threads, N_CHANNELS)
+    channels = int(card.raw["inputs"][0]["shape"][1])
+    session = _session(card, device, threads, channels)
 
     def load() -> None:
         # Who asks for the session meets the failure again, and says it.
         with contextlib.suppress(Exception):
             _ = session.session
 
-    _early[card.model_path, card.sha256, device, threads, N_CHANNELS] = session
+    _early[card.model_path, card.sha256, device, threads, channels] = session
     # Not a daemon: to leave while onnxruntime makes a session ends in an abort.
     threading.Thread(target=load).start()
 
