@@ -134,7 +134,11 @@ def _timed(
     path = {} if tree is None else {"PYTHONPATH": str(tree)}
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, env={**environment, **path}
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        env={**environment, **path},
+        # `-m` looks here first, and finds neither specinfer nor a configuration.
+        cwd=environment["PYTHONPYCACHEPREFIX"],
     )
     assert process.stdout is not None
     printed = process.stdout.read()
