@@ -14,6 +14,7 @@ from specinfer import result
 from specinfer.answers import Network
 from specinfer.engine import DEVICES, MAX_BATCH
 from specinfer.errors import ModelError, ReadError, UsageError
+from specinfer.models import DEFAULT_MODEL as DEFAULT_MODEL
 from specinfer.models import MODEL_DIR_VARIABLE, ModelCard, load_card
 from specinfer.networks import spectranet
 from specinfer.networks.spectranet_answer import SpectraNetAnswer
@@ -23,7 +24,6 @@ from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
 from specinfer.specutils_bridge import from_specutils, is_specutils
 
-DEFAULT_MODEL = "spectranet"
 SURVEY_MODEL = "survey"
 # Readers of files in which surveys of galaxies, quasars and stars publish.
 SURVEY_FORMATS = ("desi", "sdss-spec", "spspec", "spplate", "lamost", "fourmost")

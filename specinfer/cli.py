@@ -20,6 +20,14 @@ from specinfer import (
     cli_watch,
 )
 from specinfer.cli_exit import exit_with
+from specinfer.cli_start import (
+    LeanCommand,
+    LeanGroup,
+    hold_garbage,
+    leave,
+    one_blas_thread,
+    only,
+)
 
 # As in specinfer.readers.FORMATS, which would import numpy; a test keeps them the same.
 FORMAT_NAMES = (
@@ -36,6 +44,7 @@ def _indented(words: str) -> str:
 
 app = typer.Typer(
     name="specinfer",
+    cls=LeanGroup,
     help="Classify astronomical spectra and measure their redshifts.",
     no_args_is_help=True,
     add_completion=False,
@@ -50,10 +59,20 @@ def main() -> None:
     """Entry point of the ``specinfer`` command."""
     # A batch system's "terminate" keeps the results made so far, like Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
+    one_blas_thread()
+    arguments = sys.argv[1:]
+    # Of the commands, the one that is run for every spectrum.
+    quick = arguments[:1] == ["classify"]
+    if quick:
+        hold_garbage()
     try:
-        app()
+        only(app, arguments)()
     except KeyboardInterrupt:  # before a command has begun
         sys.exit(130)
+    except SystemExit as end:
+        if quick and isinstance(end.code, int):
+            leave(end.code)
+        raise
 
 
 def _version(wanted: bool) -> None:
@@ -73,6 +92,7 @@ def _root(
 
 
 @app.command(
+    cls=LeanCommand,
     epilog=f"""\b
 Examples:
   specinfer classify spec.fits
@@ -105,7 +125,7 @@ Exit codes:
   1  at least one file failed; the others were answered
   2  wrong usage
   3  a problem of a model or of the installation
-"""
+""",
 )
 def classify(
     paths: Annotated[
@@ -247,12 +267,21 @@ def classify(
     """Classify spectra: a table on a terminal, JSON Lines in a pipe."""
 
     def work() -> int:
-        from specinfer.cli_classify import Job, run
         from specinfer.cli_report import warnings_to_lines
+        from specinfer.config_place import find_config
+
+        warnings_to_lines(quiet=quiet, debug=debug)
+        if find_config(config) is None and (paths or files_from):
+            # Nothing but the command line counts, so the network can be loaded while all
+            # that follows is imported.
+            from specinfer.cli_loading import begin
+
+            begin(model, device, threads)
+
+        from specinfer.cli_classify import Job, run
         from specinfer.config import load_config
         from specinfer.readers import ReadOptions
 
-        warnings_to_lines(quiet=quiet, debug=debug)
         settings = load_config(config)
         job = Job(
             paths=tuple(paths or ()),

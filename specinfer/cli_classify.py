@@ -19,6 +19,7 @@ from specinfer.cli_lines import LineTable
 from specinfer.cli_loading import Background
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
 from specinfer.cli_report import Progress, Reporter
+from specinfer.cli_start import collect_garbage
 from specinfer.engine import DEVICES
 from specinfer.errors import ReadError, UsageError
 from specinfer.networks.spectranet_answer import SpectraNetAnswer
@@ -249,6 +250,8 @@ class _Run:
             for answer in results:
                 if answer.ok:
                     self._plot(answer)
+        # Everything is imported by now; from here on there may be garbage.
+        collect_garbage()
 
     def _measured(self, answer: Classification) -> Classification:
         """With its lines; once it is said if a model gives nothing to measure them with."""

@@ -1,10 +1,36 @@
-"""The network is loaded while the first file is read."""
+"""The network is loaded while modules are imported and the first file is read."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from typing import TYPE_CHECKING
 
-from specinfer.classifier import Classifier
+if TYPE_CHECKING:
+    from specinfer.classifier import Classifier
+
+
+def begin(model: str | None, device: str | None, threads: int | None) -> None:
+    """Begin to load the network of a model, before there is a `Classifier`.
+
+    onnxruntime reads and optimises a network without holding Python up, so the modules
+    that prepare spectra and read the answer are imported at the same time. Whatever is
+    wrong with model or device is left to the `Classifier`, which meets it again.
+
+    Parameters
+    ----------
+    model, device, threads
+        As for `Classifier`; None is the default.
+    """
+    from specinfer import engine
+    from specinfer.models import DEFAULT_MODEL, load_card
+    from specinfer.networks.loading import open_early
+
+    with contextlib.suppress(Exception):
+        card = load_card(DEFAULT_MODEL if model in (None, "auto") else model)
+        # Imported here: imports in two threads wait for each other.
+        engine.runtime_version()
+        open_early(card, device or "auto", threads)
 
 
 class Background:

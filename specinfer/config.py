@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from specinfer.config_kinds import Kind
+from specinfer.config_place import ENVIRONMENT, FILE_NAME, find_config
 from specinfer.config_tables import (
     TABLES,
     Config,
@@ -43,9 +43,6 @@ __all__ = [
     "parse_config",
 ]
 
-ENVIRONMENT = "SPECINFER_CONFIG"
-FILE_NAME = "specinfer.toml"
-
 # Larger than any configuration: somebody named another file.
 _MAX_BYTES = 1 << 20
 _SHOWN = 40
@@ -66,29 +63,6 @@ class ConfigError(UsageError):
         more = f" ({len(problems) - 1} more: specinfer config check)" if len(problems) > 1 else ""
         super().__init__(code, problems[0] + more)
         self.problems = problems
-
-
-def find_config(path: Path | None = None) -> Path | None:
-    """The configuration file that counts.
-
-    Parameters
-    ----------
-    path : Path, optional
-        What ``--config`` names.
-
-    Returns
-    -------
-    Path or None
-        `path`; else what the environment variable ``SPECINFER_CONFIG`` names; else
-        ``specinfer.toml`` in the working directory; else None.
-    """
-    if path is not None:
-        return path
-    named = os.environ.get(ENVIRONMENT, "").strip()
-    if named:
-        return Path(named).expanduser()
-    here = Path(FILE_NAME)
-    return here if here.exists() else None
 
 
 def load_config(path: Path | None = None) -> Config:

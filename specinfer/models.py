@@ -25,6 +25,8 @@ from specinfer.errors import ModelError
 
 CARD_SCHEMA = "specinfer.card/1"
 MODEL_DIR_VARIABLE = "SPECINFER_MODEL_DIR"
+# The model for all spectra but those from the files of surveys.
+DEFAULT_MODEL = "spectranet"
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 _REINSTALL = "reinstall specinfer or restore the folder"

@@ -117,9 +117,9 @@ def modes(
             mass = part.sum(axis=-1)
             # From the middle of the window, in bins; an empty window is its own centre.
             lean = (part @ distance) / np.maximum(mass, _TINY)
-            centre = grid[heavy] + step * lean
-            moved = heavy + np.rint(lean).astype(np.intp)
+            at, moved = heavy, heavy + np.rint(lean).astype(np.intp)
             heavy = np.minimum(np.maximum(moved, 0), grid.size - 1)
+        centre = grid[at] + step * lean
         rest[row, inside] = 0.0
         centres.append(centre)
         masses.append(mass)
@@ -187,9 +187,28 @@ def central_interval(p: FloatArray, grid: FloatArray, mass: float) -> Interval:
     Interval
         In the units of `grid`; the cumulative sum is linear inside each bin.
     """
-    tail = 0.5 * (1.0 - mass)
-    ends = quantiles(p, grid, (tail, 1.0 - tail))
-    return Interval(ends[..., 0], ends[..., 1])
+    ends = central_intervals(p, grid, (mass,))
+    return Interval(ends[..., 0, 0], ends[..., 0, 1])
+
+
+def central_intervals(p: FloatArray, grid: FloatArray, masses: Sequence[float]) -> FloatArray:
+    """Several equal-tailed intervals at once; see `central_interval`.
+
+    Parameters
+    ----------
+    p : ndarray, shape (..., n)
+    grid : ndarray, shape (n,)
+    masses : sequence of float
+        M of them.
+
+    Returns
+    -------
+    ndarray, shape (..., M, 2)
+        Low and high end, in the units of `grid`.
+    """
+    tails = [0.5 * (1.0 - mass) for mass in masses]
+    levels = [level for tail in tails for level in (tail, 1.0 - tail)]
+    return quantiles(p, grid, levels).reshape(*p.shape[:-1], len(masses), 2)
 
 
 def central_mass(p: FloatArray, grid: FloatArray, value: ArrayLike) -> FloatArray:
@@ -293,8 +312,9 @@ def point_estimate(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatAr
         Half the central 68.27 % interval of the whole p, so that a second mode widens
         it; at least a quarter of a bin.
     """
-    sigma = 0.5 * (quantile(p, grid, 0.84135) - quantile(p, grid, 0.15865))
-    return quantile(p, grid, 0.5), np.maximum(sigma, 0.25 * float(grid[1] - grid[0]))
+    found = quantiles(p, grid, (0.15865, 0.5, 0.84135))
+    sigma = 0.5 * (found[..., 2] - found[..., 0])
+    return found[..., 1], np.maximum(sigma, 0.25 * float(grid[1] - grid[0]))
 
 
 def mean_and_sigma(p: FloatArray, grid: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -157,7 +157,7 @@ def pixel_edges(wavelength: FloatArray) -> tuple[FloatArray, FloatArray]:
         Half-way to the neighbours; next to a gap only as far as on the other side,
         so that a pixel does not stretch over wavelengths nobody observed.
     """
-    gaps = np.diff(wavelength)
+    gaps = wavelength[1:] - wavelength[:-1]
     below = np.concatenate([gaps[:1], gaps])
     above = np.concatenate([gaps, gaps[-1:]])
     narrow = np.minimum(below, above) * _MAX_STRETCH
@@ -208,7 +208,8 @@ def resample(
     inside = index >= 0
     index = np.maximum(index, 0)
     width = upper - lower
-    part = np.where(inside, np.clip((edges - lower[index]) / width[index], 0.0, 1.0), 0.0)
+    part = (edges - lower[index]) / width[index]
+    part = np.where(inside, np.minimum(np.maximum(part, 0.0), 1.0), 0.0)
 
     good = ivar > 0
     weight = np.where(good, width, 0.0)
@@ -218,7 +219,7 @@ def resample(
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.where(good, weight**2 / np.where(good, ivar, 1.0), 0.0)
         variance = _between_squared(noise, index, part)
-        valid = overlap > min_overlap * np.diff(edges)
+        valid = overlap > min_overlap * (edges[1:] - edges[:-1])
         new_flux = np.where(valid, total / overlap, 0.0)
         new_ivar = np.where(valid, overlap**2 / variance, 0.0)
     return Resampled(new_flux, new_ivar, valid)
@@ -229,7 +230,7 @@ def _between(content: FloatArray, index: NDArray[np.intp], part: FloatArray) -> 
     below = np.zeros((*content.shape[:-1], content.shape[-1] + 1))
     np.cumsum(content, axis=-1, out=below[..., 1:])
     at_edges = below[..., index] + part * content[..., index]
-    return np.diff(at_edges, axis=-1)
+    return np.asarray(at_edges[..., 1:] - at_edges[..., :-1])
 
 
 def _between_squared(noise: FloatArray, index: NDArray[np.intp], part: FloatArray) -> FloatArray:

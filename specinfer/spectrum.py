@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from specinfer.continuum import median
 from specinfer.errors import ReadError
 from specinfer.wavelengths import air_to_vacuum, to_angstrom
 
@@ -158,11 +159,11 @@ class Spectrum:
         good = self.good
         flux = self.flux[good]
         if self.has_noise:
-            return float(np.median(flux * np.sqrt(self.ivar[good])))
-        signal = float(np.median(flux))
+            return median(flux * np.sqrt(self.ivar[good]))
+        signal = median(flux)
         if flux.size < 5:
             return 0.0
-        noise = 0.6052697 * float(np.median(np.abs(2.0 * flux[2:-2] - flux[:-4] - flux[4:])))
+        noise = 0.6052697 * median(np.abs(2.0 * flux[2:-2] - flux[:-4] - flux[4:]))
         # A noiseless template would give infinity, which no JSON can hold.
         return signal / max(noise, abs(signal) * 1e-4, np.finfo(float).tiny)
 
@@ -302,7 +303,7 @@ def _check_wavelength(wavelength: FloatArray) -> None:
             "bad_wavelengths",
             "some wavelengths are not positive finite numbers; remove those pixels",
         )
-    steps = np.diff(wavelength)
+    steps = wavelength[1:] - wavelength[:-1]
     if not np.all(steps > 0):
         where = int(np.argmax(~(steps > 0)))
         kind = "twice" if steps[where] == 0 else "out of order"
@@ -319,14 +320,15 @@ def _check_coverage(wavelength: FloatArray, good: NDArray[np.bool_], flux: Float
     if not good.any():
         raise ReadError("no_good_pixels", f"no usable pixel in {span}: all are NaN or masked")
     inside = good & (wavelength >= low) & (wavelength <= high)
-    covered = float(np.ptp(wavelength[inside])) if inside.any() else 0.0
-    if int(inside.sum()) < MIN_USABLE_PIXELS or covered < MIN_COVERAGE:
+    seen = wavelength[inside]
+    covered = float(seen[-1] - seen[0]) if seen.size else 0.0
+    if seen.size < MIN_USABLE_PIXELS or covered < MIN_COVERAGE:
         hint = "; if these are nanometres, say --unit nm" if wavelength[-1] < 2000 else ""
         if wavelength[-1] < 50:
             hint = "; if these are microns say --unit um, if logarithms --unit log10"
         raise ReadError(
             "out_of_range",
-            f"{int(inside.sum())} usable pixels over {covered:.0f} A within "
+            f"{seen.size} usable pixels over {covered:.0f} A within "
             f"{low:.0f}-{high:.0f} A (the spectrum spans {span}); at least "
             f"{MIN_USABLE_PIXELS} over {MIN_COVERAGE:.0f} A are needed{hint}",
         )

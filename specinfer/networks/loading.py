@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Collection
+from pathlib import Path
 
 from specinfer.engine import Session
 from specinfer.errors import ModelError
@@ -15,13 +18,46 @@ def open_session(
 ) -> Session:
     """The session of a card's ``model.onnx``, whose hash is checked.
 
-    `channels` are those of the input.
+    `channels` are those of the input. What `open_early` began is taken over.
 
     Raises
     ------
     ModelError
         If the model was altered.
     """
+    early = _early.pop((card.model_path, card.sha256, device, threads, channels), None)
+    return early or _session(card, device, threads, channels)
+
+
+def open_early(card: ModelCard, device: str, threads: int | None) -> None:
+    """Begin to open, in a thread, what `open_session` will soon be asked for.
+
+    Raises
+    ------
+    ModelError
+        If the model was altered.
+    """
+    if card.networks != (card,):
+        # A combination of models opens those that it needs.
+        return
+    channels = int(card.raw["inputs"][0]["shape"][1])
+    session = _session(card, device, threads, channels)
+
+    def load() -> None:
+        # Who asks for the session meets the failure again, and says it.
+        with contextlib.suppress(Exception):
+            _ = session.session
+
+    _early[card.model_path, card.sha256, device, threads, channels] = session
+    # Not a daemon: to leave while onnxruntime makes a session ends in an abort.
+    threading.Thread(target=load).start()
+
+
+# Sessions that nobody has asked for yet.
+_early: dict[tuple[Path, str, str, int | None, int], Session] = {}
+
+
+def _session(card: ModelCard, device: str, threads: int | None, channels: int) -> Session:
     n_pixels = Preprocessing.from_dict(card.preprocessing).n_pixels
     return Session(
         read_model(card),

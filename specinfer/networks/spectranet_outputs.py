@@ -285,11 +285,9 @@ def _redshift(
 
 def _intervals(p: FloatArray, grid: FloatArray, levels: Mapping[str, float]) -> list[Intervals]:
     """The central intervals of every row, by their names in `levels`."""
-    ends = {key: pdf.central_interval(p, grid, levels[key]) for key in LEVELS if key in levels}
-    return [
-        {key: (float(low[i]), float(high[i])) for key, (low, high) in ends.items()}
-        for i in range(len(p))
-    ]
+    names = [key for key in LEVELS if key in levels]
+    ends = pdf.central_intervals(p, grid, [levels[key] for key in names])
+    return [dict(zip(names, map(tuple, row), strict=True)) for row in ends.tolist()]
 
 
 def _half(interval: tuple[float, float]) -> float:

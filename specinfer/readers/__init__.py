@@ -39,6 +39,8 @@ FORMATS = (
     "table-text",
     "ascii",
 )
+# Those that know other files than FITS.
+OF_TEXT = FORMATS[FORMATS.index("sedm-text") :]
 
 # Readers that can read some rows of a file without the others (`ReadOptions.rows`).
 SLICED = ("desi", "spplate")
@@ -170,7 +172,7 @@ def read(
 def _identify(source: Source) -> Reader:
     if source.is_fits:
         source.hdus  # noqa: B018 - a damaged file is reported as such, not as unknown
-    for format_name in FORMATS:
+    for format_name in FORMATS if source.is_fits else OF_TEXT:
         reader = load_reader(format_name)
         try:
             known = reader.identify(source)
