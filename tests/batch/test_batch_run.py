@@ -215,7 +215,7 @@ def test_interrupted_it_says_how_to_go_on(survey: Path, tmp_path: Path) -> None:
     ("arguments", "code", "word"),
     [
         (["x.fits"], 2, "--output"),
-        (["-o", "out"], 2, "no_inputs"),
+        (["-o", "out"], 2, "no_input"),
         (["-", "-o", "out"], 2, "standard input"),
         (["x.fits", "-o", "out", "--chunk", "0"], 2, "--chunk"),
         (["x.fits", "-o", "out", "--workers", "0"], 2, "--workers"),
