@@ -134,4 +134,5 @@ def _parquet(path: str) -> Count:
     except (pa.ArrowException, OSError):
         return Count()
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-    return Count(footer.num_rows, sliced=True, groups=groups) if groups else Count()
+    # An empty table has no groups, and is one all the same.
+    return Count(footer.num_rows, sliced=True, groups=groups or (0,))
