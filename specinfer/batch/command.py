@@ -118,6 +118,12 @@ def _work(request: Request, plan: Plan, ledger: manifest.Ledger, began: float) -
     from specinfer.batch.work import Job
 
     reused = len(ledger.done)
+    if not request.quiet:
+        before = f", {reused} finished before" if reused else ""
+        say(
+            f"specinfer: {len(plan.inputs)} files, {plan.rows} rows in "
+            f"{ledger.identity.chunks} chunks{before}"
+        )
     left = plan.rows - sum(chunk.rows for chunk in plan.chunks() if chunk.number in ledger.done)
     tally, workers = Tally(), request.workers or available_cpus()
     ready = time.perf_counter()

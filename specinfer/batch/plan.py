@@ -20,7 +20,7 @@ _THREADS = 8
 _TABLE_ENDINGS = (".parquet", ".parq")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """A file, as it was when the run was planned.
 
@@ -41,7 +41,7 @@ class Input:
     error: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """What of a file one chunk holds.
 

@@ -205,7 +205,9 @@ def test_interrupted_it_says_how_to_go_on(survey: Path, tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert len(err.splitlines()) == 1
+    plan, last = err.splitlines()
+    assert plan == "specinfer: 4 files, 271 rows in 271 chunks"
+    assert last.startswith("specinfer: interrupted; what is finished is kept")
     assert f"--output {output} --chunk 1" in err
     assert err.strip().endswith("--resume")
     assert "not complete" in verify(output)[0]
