@@ -20,6 +20,15 @@ from specinfer import (
     cli_watch,
 )
 from specinfer.cli_exit import exit_with
+from specinfer.cli_options import (
+    AirOption,
+    DebugOption,
+    DeviceOption,
+    FormatOption,
+    NoiseOption,
+    SkyOption,
+    UnitOption,
+)
 from specinfer.cli_start import (
     LeanCommand,
     LeanGroup,
@@ -150,31 +159,11 @@ def classify(
             "--redshift", "-z", metavar="Z", help="Known redshift: classify in the rest frame."
         ),
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Read as this format (below), instead of recognising it."
-        ),
-    ] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help="What the noise column is: ivar, var, sigma, none."),
-    ] = None,
-    unit: Annotated[
-        str | None,
-        typer.Option(help="Unit of the wavelengths: angstrom, nm, um, m, log10, ln."),
-    ] = None,
-    air: Annotated[
-        bool | None,
-        typer.Option(
-            "--air/--vacuum",
-            help="Wavelengths are in air / in vacuum.",
-            show_default="as the file says",
-        ),
-    ] = None,
-    sky: Annotated[
-        bool, typer.Option("--sky", help="Also the sky fibres of files with many objects.")
-    ] = False,
+    format: FormatOption = None,
+    noise: NoiseOption = None,
+    unit: UnitOption = None,
+    air: AirOption = None,
+    sky: SkyOption = False,
     json: Annotated[
         bool, typer.Option("--json", help="JSON Lines, also on a terminal; the default in a pipe.")
     ] = False,
@@ -234,9 +223,7 @@ def classify(
         ),
     ] = False,
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
-    ] = None,
+    device: DeviceOption = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
     ] = None,
@@ -262,7 +249,7 @@ def classify(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress, no warnings; failures are said.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Classify spectra: a table on a terminal, JSON Lines in a pipe."""
 
@@ -327,7 +314,7 @@ def models(
         bool, typer.Option("--verify", help="Check that no model or card was altered.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """List the models, show the card of one, or check them."""
 
@@ -342,7 +329,7 @@ def models(
 @app.command(epilog="\b\nExamples:\n  specinfer doctor\n  specinfer doctor --json")
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Check the installation: versions, devices that work, models, a timed self-test."""
 

@@ -8,6 +8,15 @@ from typing import Annotated
 import typer
 
 from specinfer.cli_exit import exit_with
+from specinfer.cli_options import (
+    AirOption,
+    DebugOption,
+    DeviceOption,
+    FormatOption,
+    NoiseOption,
+    SkyOption,
+    UnitOption,
+)
 from specinfer.errors import UsageError
 
 # What --columns may name.
@@ -92,32 +101,12 @@ def batch(
             show_default="auto",
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Read as this format, as in specinfer classify."),
-    ] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help="What the noise column is: ivar, var, sigma, none."),
-    ] = None,
-    unit: Annotated[
-        str | None,
-        typer.Option(help="Unit of the wavelengths: angstrom, nm, um, m, log10, ln."),
-    ] = None,
-    air: Annotated[
-        bool | None,
-        typer.Option(
-            "--air/--vacuum",
-            help="Wavelengths are in air / in vacuum.",
-            show_default="as the file says",
-        ),
-    ] = None,
-    sky: Annotated[
-        bool, typer.Option("--sky", help="Also the sky fibres of files with many objects.")
-    ] = False,
+    device: DeviceOption = None,
+    format: FormatOption = None,
+    noise: NoiseOption = None,
+    unit: UnitOption = None,
+    air: AirOption = None,
+    sky: SkyOption = False,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +127,7 @@ def batch(
         bool, typer.Option("--json", help="A summary as JSON on standard output.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Classify the spectra of a survey on many cores, into partitioned Parquet."""
 

@@ -18,16 +18,14 @@ from specinfer.cli_inputs import Target, expand, followed_files, listed_files
 from specinfer.cli_lines import LineTable
 from specinfer.cli_loading import Background
 from specinfer.cli_output import JsonLines, OutputFile, Sink, Table
+from specinfer.cli_reading import check_choices
 from specinfer.cli_report import Progress, Reporter
 from specinfer.cli_start import collect_garbage
-from specinfer.engine import DEVICES
 from specinfer.errors import ReadError, UsageError
 from specinfer.networks.spectranet_answer import SpectraNetAnswer
-from specinfer.readers import FORMATS, ReadOptions, iter_spectra
-from specinfer.readers.base import NOISE_KINDS
+from specinfer.readers import ReadOptions, iter_spectra
 from specinfer.result import Classification
 from specinfer.spectrum import Spectrum
-from specinfer.wavelengths import UNIT_CHOICES
 
 if TYPE_CHECKING:
     from specinfer.cli_keep import Keeper
@@ -337,15 +335,7 @@ def _check(job: Job) -> None:
         )
     if job.top < 1 or job.batch_size < 1:
         raise UsageError("bad_option", "--top and --batch-size must be at least 1")
-    choices = (
-        ("format", job.reading.format, FORMATS),
-        ("noise", job.reading.noise, NOISE_KINDS),
-        ("unit", job.reading.unit, UNIT_CHOICES),
-        ("device", job.device, DEVICES),
-    )
-    for option, value, known in choices:
-        if value is not None and value not in known:
-            raise UsageError("bad_option", f"--{option} {value!r} is not one of {', '.join(known)}")
+    check_choices(job.reading, job.device)
 
 
 def _targets(job: Job) -> tuple[Iterator[Target | None], int | None]:

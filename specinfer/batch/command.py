@@ -16,12 +16,11 @@ from specinfer import __version__
 from specinfer.batch import cluster, manifest
 from specinfer.batch.plan import Plan, make_plan
 from specinfer.cli_inputs import listed_files
+from specinfer.cli_reading import check_choices
 from specinfer.cli_report import say
-from specinfer.engine import DEVICES
+from specinfer.engine import available_cpus
 from specinfer.errors import UsageError
-from specinfer.readers import FORMATS, SLICED, ReadOptions
-from specinfer.readers.base import NOISE_KINDS
-from specinfer.wavelengths import UNIT_CHOICES
+from specinfer.readers import SLICED, ReadOptions
 
 INTERRUPTED = 130
 
@@ -119,8 +118,14 @@ def _work(request: Request, plan: Plan, ledger: manifest.Ledger, began: float) -
     from specinfer.batch.work import Job
 
     reused = len(ledger.done)
+    if not request.quiet:
+        before = f", {reused} finished before" if reused else ""
+        say(
+            f"specinfer: {len(plan.inputs)} files, {plan.rows} rows in "
+            f"{ledger.identity.chunks} chunks{before}"
+        )
     left = plan.rows - sum(chunk.rows for chunk in plan.chunks() if chunk.number in ledger.done)
-    tally, workers = Tally(), request.workers or usable_cpus()
+    tally, workers = Tally(), request.workers or available_cpus()
     ready = time.perf_counter()
     if reused < ledger.identity.chunks:
         job = Job(
@@ -215,16 +220,7 @@ def _identity(request: Request, plan: Plan, models: Mapping[str, str]) -> manife
 
 
 def _check(request: Request) -> None:
-    reading = request.reading
-    choices = (
-        ("--format", reading.format, FORMATS),
-        ("--noise", reading.noise, NOISE_KINDS),
-        ("--unit", reading.unit, UNIT_CHOICES),
-        ("--device", request.device, DEVICES),
-    )
-    for option, value, known in choices:
-        if value is not None and value not in known:
-            raise UsageError("bad_option", f"{option} {value!r} is not one of {', '.join(known)}")
+    check_choices(request.reading, request.device)
     if request.workers is not None and request.workers < 1:
         raise UsageError("bad_option", f"--workers must be at least 1, not {request.workers}")
     if request.workers is not None and request.scheduler is not None:
@@ -232,13 +228,6 @@ def _check(request: Request) -> None:
             "bad_option",
             "--workers is for processes of this machine; the workers of --scheduler are its own",
         )
-
-
-def usable_cpus() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
 
 
 def _again() -> str:

@@ -22,7 +22,7 @@ _MOST_BLOCKS = 2000
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Count:
     """What is known of a file before its spectra are read.
 
@@ -134,4 +134,5 @@ def _parquet(path: str) -> Count:
     except (pa.ArrowException, OSError):
         return Count()
     groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-    return Count(footer.num_rows, sliced=True, groups=groups) if groups else Count()
+    # An empty table has no groups, and is one all the same.
+    return Count(footer.num_rows, sliced=True, groups=groups or (0,))

@@ -20,7 +20,7 @@ _THREADS = 8
 _TABLE_ENDINGS = (".parquet", ".parq")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """A file, as it was when the run was planned.
 
@@ -41,7 +41,7 @@ class Input:
     error: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """What of a file one chunk holds.
 
@@ -174,7 +174,7 @@ def make_plan(paths: Iterable[str], chunk_size: int, *, slicing: bool = True) ->
     Raises
     ------
     UsageError
-        ``bad_option`` for a chunk size below 1 or standard input, ``no_inputs`` if there
+        ``bad_option`` for a chunk size below 1 or standard input, ``no_input`` if there
         is no path.
     """
     if chunk_size < 1:
@@ -188,7 +188,7 @@ def make_plan(paths: Iterable[str], chunk_size: int, *, slicing: bool = True) ->
         for target in _files(path):
             found.setdefault(os.path.abspath(target.path), target)
     if not found:
-        raise UsageError("no_inputs", "there is nothing to classify; give files, folders or --list")
+        raise UsageError("no_input", "there is nothing to classify; give files, folders or --list")
     order = sorted(found)
     with ThreadPoolExecutor(_THREADS) as pool:
         inputs = pool.map(lambda path: _look(path, found[path], slicing), order)

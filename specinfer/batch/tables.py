@@ -140,12 +140,20 @@ def _getters() -> dict[str, Callable[[Classification], Any]]:
     made = {n: field("class_name" if n == "class" else n) for n in (*_PLAIN, *_LISTS)}
     made |= {name: items(name) for name in _MAPS}
     made["error_code"] = lambda one: None if one.error is None else one.error["code"]
-    made["error_message"] = lambda one: None if one.error is None else one.error["message"]
+    made["error_message"] = lambda one: None if one.error is None else _text(one.error["message"])
+    made["file"] = lambda one: _text(one.file)
     made["candidates"] = lambda one: [
         {key: plain(candidate.get(key)) for key in ("class", "redshift", "score")}
         for candidate in one.candidates or ()
     ]
     return made
+
+
+def _text(name: str | None) -> str | None:
+    """Names of files need not be text, but columns must be."""
+    if name is None:
+        return None
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _interval_names(name: str) -> list[str]:

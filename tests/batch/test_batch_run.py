@@ -205,7 +205,9 @@ def test_interrupted_it_says_how_to_go_on(survey: Path, tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert len(err.splitlines()) == 1
+    plan, last = err.splitlines()
+    assert plan == "specinfer: 4 files, 271 rows in 271 chunks"
+    assert last.startswith("specinfer: interrupted; what is finished is kept")
     assert f"--output {output} --chunk 1" in err
     assert err.strip().endswith("--resume")
     assert "not complete" in verify(output)[0]
@@ -215,7 +217,7 @@ def test_interrupted_it_says_how_to_go_on(survey: Path, tmp_path: Path) -> None:
     ("arguments", "code", "word"),
     [
         (["x.fits"], 2, "--output"),
-        (["-o", "out"], 2, "no_inputs"),
+        (["-o", "out"], 2, "no_input"),
         (["-", "-o", "out"], 2, "standard input"),
         (["x.fits", "-o", "out", "--chunk", "0"], 2, "--chunk"),
         (["x.fits", "-o", "out", "--workers", "0"], 2, "--workers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,27 @@ def test_files_that_cannot_be_read_are_rows(survey: Path, tmp_path: Path) -> Non
     assert count == 1
     assert first == f"{tmp_path / 'none.fits'}: no such file; check the path"
     assert sum(row["status"] == "ok" for row in rows(tmp_path / "out")) == 2
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path, tiny: Path) -> None:
+    for name in (b"coadd-\xff.fits", b"bad-\xfe.fits"):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        try:
+            path.write_bytes(b"nothing")
+        except OSError:
+            pytest.skip("file names must be text here")
+    write_coadd(Path(os.fsdecode(os.fsencode(tmp_path) + b"/coadd-\xff.fits")), 4)
+    do_all([path.parent], tmp_path / "out", chunk=100)
+    found = rows(tmp_path / "out")
+    assert {Path(row["file"]).name for row in found} == {"coadd-�.fits", "bad-�.fits"}
+    assert sum(row["status"] == "ok" for row in found) == 2
+
+
+def test_empty_tables_are_no_failures(tmp_path: Path, tiny: Path) -> None:
+    full = pq.read_table(write_table(tmp_path / "t" / "full.parquet", spectra(2)))
+    pq.write_table(full.slice(0, 0), tmp_path / "t" / "empty.parquet")
+    do_all([tmp_path / "t"], tmp_path / "out")
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["ok", "ok"]
 
 
 def test_a_chunk_of_sky_alone_is_an_empty_part(tmp_path: Path, tiny: Path) -> None:
