@@ -30,6 +30,7 @@ def open_session(
         threads=threads,
         shapes={card.input_name: (channels, n_pixels)},
         half=None if device == "cpu" else read_half(card),
+        sha256=card.sha256,
     )
 
 
