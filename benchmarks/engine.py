@@ -1,8 +1,8 @@
 """``python benchmarks/engine.py``: what the engine's choices save on this machine.
 
 ``threads`` compares ways to use several cores, ``loading`` what a session costs with and
-without the optimised network in the cache. All ways take turns in one process, so that what
-else the machine does falls on all of them.
+without the optimised network in the cache, ``warm`` what one spectrum costs. All ways take
+turns in one process, so that what else the machine does falls on all of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,21 +20,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from specinfer import Classifier, read
 from specinfer.caches import CACHE_VARIABLE, OFF
 from specinfer.engine import MAX_BATCH, Session, available_cpus
 from specinfer.models import load_card, read_model
 
+ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("spectranet", "gasnet2", "gasnet3", "specpt")
 Way = Callable[[], object]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
-def in_turns(ways: dict[str, Way], count: int) -> dict[str, list[float]]:
+def in_turns(ways: dict[str, Way], count: int, pause: float = 0.0) -> dict[str, list[float]]:
     """Milliseconds of each way, `count` times; two turns before are not counted."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(count + 2):
         for name, way in ways.items():
+            time.sleep(pause)
             started = time.perf_counter()
             way()
             if turn >= 2:
@@ -161,6 +165,29 @@ def loading(
             }
             add_rows(run, (card.label,), in_turns(single, count))
     Console(width=120).print(table, run)
+    say_machine(load)
+
+
+@app.command()
+def warm(
+    count: Annotated[int, typer.Option(help="Spectra.")] = 1000,
+    pause: Annotated[float, typer.Option(help="Seconds before each: caches grow cold.")] = 0.0,
+) -> None:
+    """Time one spectrum after another through a warm classifier.
+
+    Example: taskset -c 0 python benchmarks/engine.py warm --count 1000
+    """
+    load = os.getloadavg()[0]
+    spectrum = read(next(ROOT.glob("examples/spec_auto_*SIM01.fits")))[0]
+    ways: dict[str, Way] = {}
+    for name, number in (("one thread", 1), ("threads as by default", None)):
+        classifier = Classifier(device="cpu", threads=number)
+        classifier.warm_up()
+        ways[name] = lambda one=classifier: one.classify(spectrum)
+    found = in_turns(ways, count, pause)
+    table = new_table("Classifier.classify")
+    add_rows(table, (), found)
+    Console(width=120).print(table)
     say_machine(load)
 
 
