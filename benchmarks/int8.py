@@ -108,6 +108,12 @@ def measure(name: str, repeats: int, batches: tuple[int, ...]) -> list[dict[str,
             sessions[way], sizes[way] = session(path), os.path.getsize(path)
         expected = sessions[SINGLE].run(None, {card.input_name: inputs})
         place = [node.name for node in sessions[SINGLE].get_outputs()].index("embedding")
+
+        def alone(one: onnxruntime.InferenceSession) -> NDArray[np.float32]:
+            """The embeddings of the inputs, each run on its own."""
+            each = [one.run(None, {card.input_name: inputs[i : i + 1]}) for i in range(len(inputs))]
+            return np.concatenate([answers[place] for answers in each])
+
         for batch in batches:
             feed = {card.input_name: np.resize(inputs, (batch, *inputs.shape[1:]))}
             times: dict[str, list[float]] = {way: [] for way in sessions}
@@ -133,6 +139,7 @@ def measure(name: str, repeats: int, batches: tuple[int, ...]) -> list[dict[str,
                         "least_ms": round(min(found), 3),
                         "ratio": round(float(np.median(ratios)), 3),
                         "embedding_off": round(off(answers[place], expected[place]), 4),
+                        "company": round(off(answers[place], alone(sessions[way])), 7),
                     }
                 )
     return rows
@@ -147,7 +154,8 @@ def main(
     """Print the time of each way on one core, and how far its embeddings are off.
 
     The ratio is the median over turns of the time over that of the network as it ships. The
-    embeddings are those of the model's golden spectra, which the static ways were fitted to.
+    embeddings are those of the model's golden spectra, which the static ways were fitted to;
+    "company" is how far those of a spectrum in a batch are from those of the same alone.
 
     Example: taskset -c 0 python benchmarks/int8.py spectranet --repeats 60
     """
@@ -171,6 +179,7 @@ def main(
             f"{row['least_ms']:.2f}",
             f"{row['ratio']:.2f}",
             f"{row['embedding_off']:.1%}",
+            f"{row['company']:.1e}",
         )
     Console(width=120).print(table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -237,17 +238,34 @@ def _parts(inputs: Mapping[str, NDArray[np.float32]], threads: int) -> list[Arra
 def _share(
     compute: Callable[[Arrays], list[NDArray[np.float32]]], parts: Sequence[Arrays], threads: int
 ) -> list[NDArray[np.float32]]:
-    """The outputs of all parts, computed by threads that end with them.
+    """The outputs of all parts, computed by this thread and others that end with them.
 
     Threads that were kept would not survive a fork, and cost little to start: a part takes
     milliseconds.
     """
-    # Only who has a batch pays for the import.
+    # Only who has a batch pays for the imports.
     from concurrent.futures import ThreadPoolExecutor
+    from queue import Empty, SimpleQueue
 
-    with ThreadPoolExecutor(min(threads, len(parts)), "specinfer-network") as pool:
-        made = list(pool.map(compute, parts))
-    return [np.concatenate(pieces) for pieces in zip(*made, strict=True)]
+    waiting: SimpleQueue[tuple[int, Arrays]] = SimpleQueue()
+    for item in enumerate(parts):
+        waiting.put(item)
+    made: dict[int, list[NDArray[np.float32]]] = {}
+
+    def work() -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                index, part = waiting.get_nowait()
+                made[index] = compute(part)
+
+    helpers = min(threads, len(parts)) - 1
+    with ThreadPoolExecutor(helpers, "specinfer-network") as pool:
+        helping = [pool.submit(work) for _ in range(helpers)]
+        work()
+        for helper in helping:
+            helper.result()
+    rows = [made[index] for index in range(len(parts))]
+    return [np.concatenate(pieces) for pieces in zip(*rows, strict=True)]
 
 
 def _shapes(nodes: Sequence[Any]) -> dict[str, tuple[int | None, ...]]:
