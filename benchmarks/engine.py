@@ -32,36 +32,46 @@ Way = Callable[[], object]
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
-def in_turns(ways: dict[str, Way], count: int, pause: float = 0.0) -> dict[str, list[float]]:
-    """Milliseconds of each way, `count` times; two turns before are not counted."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+Times = dict[str, list[tuple[float, float]]]
+
+
+def in_turns(ways: dict[str, Way], count: int, pause: float = 0.0) -> Times:
+    """Milliseconds of each way and of all CPUs in it, `count` times.
+
+    Two turns before are not counted. Each turn begins with another way: threads that spin
+    go on a while after their run.
+    """
+    found: Times = {name: [] for name in ways}
+    names = list(ways)
     for turn in range(count + 2):
-        for name, way in ways.items():
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
             time.sleep(pause)
-            started = time.perf_counter()
-            way()
+            started, busy = time.perf_counter(), time.process_time()
+            ways[name]()
             if turn >= 2:
-                found[name].append((time.perf_counter() - started) * 1e3)
+                elapsed, used = time.perf_counter() - started, time.process_time() - busy
+                found[name].append((elapsed * 1e3, used * 1e3))
     return found
 
 
-def add_rows(table: Table, first: Sequence[str], found: dict[str, list[float]]) -> None:
+def add_rows(table: Table, first: Sequence[str], found: Times) -> None:
     """A row a way; the ratio is to the first way, the median over turns."""
-    base = np.asarray(next(iter(found.values())))
-    for name, times in found.items():
+    base = np.asarray(next(iter(found.values())))[:, 0]
+    for name, pairs in found.items():
+        times, used = np.asarray(pairs).T
         low, middle, high, highest = np.percentile(times, [5, 50, 95, 99])
-        ratio = np.median(np.asarray(times) / base)
         table.add_row(
-            *first, name, str(len(times)), f"{min(times):.2f}", f"{middle:.2f}",
-            f"{low:.2f}-{high:.2f}", f"{highest / middle:.2f}", f"{ratio:.2f}",
+            *first, name, str(len(times)), f"{times.min():.2f}", f"{middle:.2f}",
+            f"{low:.2f}-{high:.2f}", f"{highest / middle:.2f}", f"{np.median(times / base):.2f}",
+            f"{np.median(used):.2f}",
         )  # fmt: skip
 
 
 def new_table(title: str, *first: str) -> Table:
     """The header for `add_rows`."""
-    return Table(
-        *first, "Way", "n", "Least ms", "Median", "5-95 %", "p99/p50", "Ratio", title=title
-    )
+    names = ("Way", "n", "Least ms", "Median", "5-95 %", "p99/p50", "Ratio", "CPU ms")
+    return Table(*first, *names, title=title)
 
 
 def plain(model: bytes, threads: int, *, spin: bool) -> Any:
@@ -110,7 +120,7 @@ def threads(
             }
             ways["batch shared"] = lambda feed=feed, one=shared: one.run(feed)
             add_rows(table, (card.label, str(batch)), in_turns(ways, turns))
-    Console(width=120).print(table)
+    Console(width=140).print(table)
     say_machine(load)
 
 
@@ -164,7 +174,7 @@ def loading(
                 way: lambda one=one, feed=feed: one.run(None, feed) for way, one in sessions.items()
             }
             add_rows(run, (card.label,), in_turns(single, count))
-    Console(width=120).print(table, run)
+    Console(width=140).print(table, run)
     say_machine(load)
 
 
@@ -187,7 +197,7 @@ def warm(
     found = in_turns(ways, count, pause)
     table = new_table("Classifier.classify")
     add_rows(table, (), found)
-    Console(width=120).print(table)
+    Console(width=140).print(table)
     say_machine(load)
 
 

@@ -181,7 +181,7 @@ def main(
             f"{row['embedding_off']:.1%}",
             f"{row['company']:.1e}",
         )
-    Console(width=120).print(table)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +20,8 @@ from specinfer.providers import Graph, clean_stdout, one_line, open_graph
 # A spectrum is prepared by one thread, which takes as long as its network: more threads
 # have nothing to do, and the machine has other work.
 _MAX_DEFAULT_THREADS = 4
-# Rows of a batch that are computed together when threads share it: fewer are not worth the
-# start of a thread, more do not get faster.
-_LEAST_PART, _USUAL_PART = 8, 16
+# Rows of a batch that are worth waking a thread for.
+_LEAST_PART = 8
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -93,6 +91,7 @@ class Session:
         self._lock = threading.Lock()
         self._session: Any = None
         self._device = ""
+        self._pool: tuple[int, Any] | None = None
 
     @property
     def session(self) -> Any:
@@ -199,8 +198,18 @@ class Session:
             return values
 
         parts = _parts(inputs, self.threads) if self.threads > 1 and self._is_divisible else []
-        values = _share(compute, parts, self.threads) if len(parts) > 1 else compute(inputs)
+        values = _share(compute, parts, self._helpers()) if len(parts) > 1 else compute(inputs)
         return dict(zip(names, values, strict=True))
+
+    def _helpers(self) -> Any:
+        """The threads that share batches, made for the first; a fork leaves them behind."""
+        with self._lock:
+            if self._pool is None or self._pool[0] != os.getpid():
+                # Only who has a batch pays for the import.
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._pool = os.getpid(), ThreadPoolExecutor(self.threads - 1, "specinfer")
+            return self._pool[1]
 
 
 def _run_bound(
@@ -226,8 +235,7 @@ def _parts(inputs: Mapping[str, NDArray[np.float32]], threads: int) -> list[Arra
     answers would differ in the last bit from those of the whole batch.
     """
     rows = len(next(iter(inputs.values())))
-    wanted = max(threads, -(-rows // _USUAL_PART))
-    count = max(1, min(wanted, rows // _LEAST_PART))
+    count = max(1, min(threads, rows // _LEAST_PART))
     edges = [rows * i // count for i in range(count + 1)]
     return [
         {name: array[start:stop] for name, array in inputs.items()}
@@ -236,36 +244,12 @@ def _parts(inputs: Mapping[str, NDArray[np.float32]], threads: int) -> list[Arra
 
 
 def _share(
-    compute: Callable[[Arrays], list[NDArray[np.float32]]], parts: Sequence[Arrays], threads: int
+    compute: Callable[[Arrays], list[NDArray[np.float32]]], parts: Sequence[Arrays], pool: Any
 ) -> list[NDArray[np.float32]]:
-    """The outputs of all parts, computed by this thread and others that end with them.
-
-    Threads that were kept would not survive a fork, and cost little to start: a part takes
-    milliseconds.
-    """
-    # Only who has a batch pays for the imports.
-    from concurrent.futures import ThreadPoolExecutor
-    from queue import Empty, SimpleQueue
-
-    waiting: SimpleQueue[tuple[int, Arrays]] = SimpleQueue()
-    for item in enumerate(parts):
-        waiting.put(item)
-    made: dict[int, list[NDArray[np.float32]]] = {}
-
-    def work() -> None:
-        with contextlib.suppress(Empty):
-            while True:
-                index, part = waiting.get_nowait()
-                made[index] = compute(part)
-
-    helpers = min(threads, len(parts)) - 1
-    with ThreadPoolExecutor(helpers, "specinfer-network") as pool:
-        helping = [pool.submit(work) for _ in range(helpers)]
-        work()
-        for helper in helping:
-            helper.result()
-    rows = [made[index] for index in range(len(parts))]
-    return [np.concatenate(pieces) for pieces in zip(*rows, strict=True)]
+    """The outputs of all parts: the first by this thread, the others by those of the pool."""
+    helping = [pool.submit(compute, part) for part in parts[1:]]
+    made = [compute(parts[0]), *(helper.result() for helper in helping)]
+    return [np.concatenate(pieces) for pieces in zip(*made, strict=True)]
 
 
 def _shapes(nodes: Sequence[Any]) -> dict[str, tuple[int | None, ...]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -109,9 +111,9 @@ def test_batch_is_shared_without_a_trace(
         (1, 4, [1]),
         (15, 4, [15]),
         (16, 4, [8, 8]),
-        (33, 2, [11, 11, 11]),
-        (64, 2, [16] * 4),
-        (64, 3, [16] * 4),
+        (33, 2, [16, 17]),
+        (64, 2, [32, 32]),
+        (64, 3, [21, 21, 22]),
         (64, 100, [8] * 8),
     ],
 )
@@ -225,3 +227,28 @@ def test_one_session_serves_eight_threads(model: bytes) -> None:
         found = list(pool.map(lambda batch: shared.run({"spectrum": batch}), batches))
     for one, other in zip(found, expected, strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_batches_are_shared_after_a_fork(model: bytes) -> None:
+    """The child has the session, not its threads: it makes new ones."""
+    shared = Session(model, name="tiny", device="cpu", threads=2)
+    spectra = {"spectrum": ones(32)}
+    expected = shared.run(spectra)["embedding"]
+    child = os.fork()
+    if child == 0:
+        same = False
+        try:
+            same = np.array_equal(shared.run(spectra)["embedding"], expected)
+        finally:
+            os._exit(0 if same else 1)
+    deadline = time.monotonic() + 20.0
+    done, status = 0, 1
+    while not done and time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if not done:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert (done, status) == (child, 0)
