@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from specinfer import __version__, engine
+from specinfer import __version__, caches, engine, providers
 from specinfer.classifier import DEFAULT_MODEL, Classifier
 from specinfer.cli_models import inspect
 from specinfer.cli_output import dump_json, print_table
@@ -73,7 +73,7 @@ def run(*, as_json: bool) -> int:
 
 def examine() -> list[Check]:
     """All checks, in the order in which they are shown."""
-    return [*_versions(), _distributions(), *_models(), *_devices(), _self_test()]
+    return [*_versions(), _distributions(), *_models(), *_devices(), *_caches(), _self_test()]
 
 
 def _versions() -> list[Check]:
@@ -107,7 +107,7 @@ def _version(name: str) -> str | None:
 
 def _runtime_version() -> str | None:
     try:
-        return engine.runtime_version()
+        return providers.runtime_version()
     except (ImportError, AttributeError):
         return None
 
@@ -156,6 +156,26 @@ def _devices() -> list[Check]:
         needed = device == "cpu"
         state = "ok" if problem is None else ("broken" if needed else "info")
         checks.append(Check(f"device {device}", state, problem or "works"))
+    return checks
+
+
+def _caches() -> list[Check]:
+    """Where they are, how large, and that they may be deleted."""
+    checks = []
+    for used in caches.usage():
+        if used.folder is None:
+            detail = f"off ({caches.CACHE_VARIABLE}={caches.OFF}, or no home folder)"
+        elif caches.folder(used.kind) is None:
+            detail = (
+                f"not used: {used.folder} cannot be written, or others may write to it "
+                f"(set {caches.CACHE_VARIABLE})"
+            )
+        else:
+            detail = (
+                f"{used.files} files, {used.bytes / 1e6:.1f} MB in {used.folder}; "
+                "delete the folder to clear it"
+            )
+        checks.append(Check(f"cache {used.kind}", "info", detail))
     return checks
 
 

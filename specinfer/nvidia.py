@@ -13,11 +13,51 @@ from pathlib import Path
 
 # Version of libcufft, which counts on its own, by version of CUDA.
 _CUFFT = {12: "libcufft.so.11", 13: "libcufft.so.12"}
+# Of the driver's CUdevice_attribute.
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 
 def has_driver() -> bool:
     """Whether the NVIDIA driver is installed."""
     return _load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1") is None
+
+
+def gpu() -> str | None:
+    """Name and compute capability of the GPU that is used, such as "NVIDIA A100 8.0".
+
+    Returns
+    -------
+    str or None
+        None without a driver or a GPU that answers.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        number, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        # Each answers 0 if it worked. The first GPU is the one that onnxruntime takes.
+        failed = (
+            driver.cuInit(0)
+            or driver.cuDeviceGet(ctypes.byref(number), 0)
+            or driver.cuDeviceGetName(name, len(name), number)
+            or driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, number)
+            or driver.cuDeviceGetAttribute(ctypes.byref(minor), _CAPABILITY_MINOR, number)
+        )
+    except (OSError, AttributeError):
+        return None
+    if failed:
+        return None
+    return f"{name.value.decode(errors='replace')} {major.value}.{minor.value}"
+
+
+def tensorrt_version() -> str | None:
+    """Version of the TensorRT library that is loaded, such as "101303"; None without one."""
+    library = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
+    for path in [library, *_pip_libraries(library)]:
+        try:
+            return str(int(ctypes.CDLL(path).getInferLibVersion()))
+        except (OSError, AttributeError):
+            continue
+    return None
 
 
 def missing_library(cuda_major: int, *, tensorrt: bool = False) -> str | None:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests, and the processes that they start, leave the user's caches alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPECINFER_CACHE_DIR", str(tmp_path_factory.mktemp("caches")))
+        yield
 
 
 def _shared_data() -> Path:

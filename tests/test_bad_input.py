@@ -13,7 +13,7 @@ import pytest
 from tiny_model import fake_spectrum, write_fits_spectrum, write_fits_table, write_model
 from typer.testing import CliRunner
 
-from specinfer import engine, nvidia
+from specinfer import nvidia, providers
 from specinfer.cli import app
 
 Maker = Callable[[Path], Path]
@@ -237,9 +237,9 @@ def test_device_that_is_not_there(
     tiny: Path, good: tuple[str, str], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nvidia, "has_driver", lambda: False)
-    engine.missing_library.cache_clear()
+    providers.missing_library.cache_clear()
     code, results, lines = classify(*good, "--device", device)
-    engine.missing_library.cache_clear()
+    providers.missing_library.cache_clear()
     assert (code, results) == (3, [])
     assert len(lines) == 1
     assert re.search(f"--device {device} does not work here.*--device cpu", lines[0])

@@ -1,18 +1,19 @@
-"""Sessions: inputs are checked, devices are honest, standard output stays clean."""
+"""Sessions: inputs are checked, batches are shared by threads, runs on GPUs are bound."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from pathlib import Path
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from tiny_model import N_PIXELS, SIZES, make_graph
 
-from specinfer import engine, nvidia
+from specinfer import engine
 from specinfer.engine import Session
-from specinfer.errors import DeviceError, ModelError, SpecinferWarning, UsageError
+from specinfer.errors import ModelError, UsageError
 from specinfer.preprocess import N_CHANNELS
 
 
@@ -77,71 +78,6 @@ def test_wrong_options(model: bytes, options: dict[str, object]) -> None:
         Session(model, name="tiny", **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_device_without_driver_is_an_error_with_its_cause(
-    model: bytes, device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(nvidia, "has_driver", lambda: False)
-    engine.missing_library.cache_clear()
-    with pytest.raises(DeviceError, match=f"--device {device}.*--device cpu") as caught:
-        Session(model, name="tiny", device=device).warm_up()
-    engine.missing_library.cache_clear()
-    assert caught.value.exit_code == 3
-
-
-def test_missing_library_is_named(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a driver but without the CUDA libraries, the error says which is missing."""
-    monkeypatch.setattr(
-        engine, "missing_library", lambda device: "the library libcudnn.so.9 cannot be loaded (x)"
-    )
-    monkeypatch.setattr(nvidia, "has_driver", lambda: True)
-    with pytest.raises(DeviceError, match=r"libcudnn\.so\.9.*pip install 'specinfer\[cuda\]'"):
-        Session(model, name="tiny", device="cuda").warm_up()
-
-
-def test_auto_is_silent_without_a_driver(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "missing_library", lambda device: "no NVIDIA driver")
-    monkeypatch.setattr(nvidia, "has_driver", lambda: False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert Session(model, name="tiny").device == "cpu"
-
-
-def test_auto_warns_once_if_the_gpu_cannot_be_used(
-    model: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "missing_library", lambda device: "libcudnn.so.9 is missing")
-    monkeypatch.setattr(nvidia, "has_driver", lambda: True)
-    engine._warned.clear()
-    first, second = Session(model, name="tiny"), Session(model, name="tiny")
-    with pytest.warns(SpecinferWarning, match=r"libcudnn\.so\.9"):
-        first.warm_up()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        second.warm_up()
-    engine._warned.clear()
-    assert first.device == second.device == "cpu"
-
-
-def test_provider_that_falls_back_is_an_error(
-    model: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """onnxruntime itself only logs that it runs on the CPU instead."""
-    monkeypatch.setattr(engine, "missing_library", lambda device: None)
-    monkeypatch.setattr(engine, "_provider_list", lambda device, shapes: ["CPUExecutionProvider"])
-    with pytest.raises(DeviceError, match="fell back to CPUExecutionProvider"):
-        Session(model, name="tiny", device="cuda").warm_up()
-
-
-def test_standard_output_is_guarded(capfd: pytest.CaptureFixture[str]) -> None:
-    with engine._clean_stdout("tensorrt"):
-        os.write(1, b"a banner of a library\n")
-    os.write(1, b"a result\n")
-    seen = capfd.readouterr()
-    assert seen.out == "a result\n"
-    assert "banner" in seen.err
-
-
 def test_usable_devices(model: bytes) -> None:
     found = engine.usable_devices(model, "tiny")
     assert list(found) == ["cpu", "cuda", "tensorrt"]
@@ -156,34 +92,163 @@ def test_threads_follow_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.default_threads() == 4
 
 
-def test_tensorrt_gets_one_profile_for_all_batches(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("rows", [1, 7, 8, 15, 16, 17, 40, 64])
+@pytest.mark.parametrize("threads", [2, 3, 16])
+def test_batch_is_shared_without_a_trace(
+    model: bytes, session: Session, rows: int, threads: int
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    provider, settings = engine._provider_list("tensorrt", {"spectrum": (2, 1024)})[0]
-    assert provider == "TensorrtExecutionProvider"
-    assert settings["trt_profile_min_shapes"] == "spectrum:1x2x1024"
-    assert settings["trt_profile_max_shapes"] == "spectrum:64x2x1024"
+    spectra = np.random.default_rng(rows).normal(size=(rows, N_CHANNELS, N_PIXELS))
+    inputs = {"spectrum": spectra.astype(np.float32)}
+    whole = session.run(inputs)
+    shared = Session(model, name="tiny", device="cpu", threads=threads).run(inputs)
+    assert list(shared) == list(whole)
+    assert all(np.array_equal(shared[name], whole[name]) for name in whole)
 
 
-@pytest.mark.parametrize(("device", "wanted"), [("cpu", b"single"), ("cuda", b"half")])
-def test_half_precision_is_for_gpus(
-    monkeypatch: pytest.MonkeyPatch, device: str, wanted: bytes
+@pytest.mark.parametrize(
+    ("rows", "threads", "sizes"),
+    [
+        (1, 4, [1]),
+        (15, 4, [15]),
+        (16, 4, [8, 8]),
+        (33, 2, [16, 17]),
+        (64, 2, [32, 32]),
+        (64, 3, [21, 21, 22]),
+        (64, 100, [8] * 8),
+    ],
+)
+def test_parts(rows: int, threads: int, sizes: list[int]) -> None:
+    numbers = np.arange(rows, dtype=np.float32)[:, None]
+    parts = engine._parts({"a": numbers, "b": -numbers}, threads)
+    assert [len(part["a"]) for part in parts] == sizes
+    assert np.array_equal(np.concatenate([part["a"] for part in parts]), numbers)
+    assert np.array_equal(np.concatenate([part["b"] for part in parts]), -numbers)
+
+
+def test_one_spectrum_starts_no_thread(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_share", None)
+    wide = Session(model, name="tiny", device="cpu", threads=8)
+    assert wide.run({"spectrum": ones()})["class_logits"].shape == (1, SIZES["class_logits"])
+
+
+def test_failure_in_a_part_is_that_of_the_run(model: bytes) -> None:
+    spectra = ones(64)
+    spectra[50] *= np.float32(3e38)
+    with pytest.raises(ModelError, match="not finite"):
+        Session(model, name="tiny", device="cpu", threads=4).run({"spectrum": spectra})
+
+
+def test_only_the_outputs_that_are_wanted(model: bytes) -> None:
+    for threads in (1, 2):
+        one = Session(model, name="tiny", device="cpu", threads=threads)
+        found = one.run({"spectrum": ones(32)}, only=["embedding"])
+        assert {name: array.shape for name, array in found.items()} == {"embedding": (32, 8)}
+
+
+def test_bound_run_answers_alike(model: bytes, session: Session) -> None:
+    """What is done on GPUs, with the real binding of onnxruntime, on the CPU."""
+    spectra = np.random.default_rng(1).normal(size=(3, N_CHANNELS, 2 * N_PIXELS))
+    inputs = {"spectrum": spectra.astype(np.float32)[:, :, ::2]}
+    assert not inputs["spectrum"].flags.c_contiguous
+    bound = Session(model, name="tiny", device="cpu", threads=1)
+    bound.warm_up()
+    bound._device = "cuda"
+    expected = session.run(inputs)
+    found = bound.run(inputs)
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    assert list(bound.run(inputs, only=["embedding"])) == ["embedding"]
+
+
+class FakeBinding:
+    """Remembers what was bound."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def bind_cpu_input(self, name: str, array: np.ndarray) -> None:
+        self.calls.append(("input", name, array.shape))
+
+    def bind_output(self, name: str, device_type: str) -> None:
+        self.calls.append(("output", name, device_type))
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray]:
+        self.calls.append(("copied",))
+        return [np.zeros((20, 2), np.float32) for call in self.calls if call[0] == "output"]
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_runs_on_gpus_are_bound_and_not_shared(
+    model: bytes, session: Session, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = []
-    monkeypatch.setattr(engine, "_make", lambda model, *_: given.append(model))
-    one = Session(b"single", name="x", device=device, half=b"half")
-    assert one.device == device
-    # Without one, every device has the same network.
-    assert Session(b"single", name="x", device=device).device == device
-    assert given == [wanted, b"single"]
+    bindings: list[FakeBinding] = []
+
+    class Bound:
+        """A session that can only be run bound."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(session.session, name)
+
+        def run(self, *_: object) -> None:
+            raise AssertionError("not bound")
+
+        def io_binding(self) -> FakeBinding:
+            bindings.append(FakeBinding())
+            return bindings[-1]
+
+        def run_with_iobinding(self, binding: FakeBinding) -> None:
+            binding.calls.append(("ran",))
+
+    monkeypatch.setattr(engine, "open_graph", lambda graph, asked: (device, Bound()))
+    one = Session(model, name="tiny", device=device, threads=4)
+    one.run({"spectrum": ones(20)}, only=["embedding"])
+    one.warm_up(3)
+    assert bindings[0].calls == [
+        ("input", "spectrum", (20, N_CHANNELS, N_PIXELS)),
+        ("output", "embedding", "cpu"),
+        ("ran",),
+        ("copied",),
+    ]
+    assert bindings[1].calls[0] == ("input", "spectrum", (3, N_CHANNELS, N_PIXELS))
+    assert len(bindings) == 2
 
 
-def test_auto_takes_half_precision_where_a_gpu_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-    monkeypatch.setattr(engine, "missing_library", lambda name: None)
-    monkeypatch.setattr(engine, "_make", lambda model, *_: given.append(model))
-    assert Session(b"single", name="x", half=b"half").device == "tensorrt"
-    monkeypatch.setattr(engine, "missing_library", lambda name: "nothing here")
-    assert Session(b"single", name="x", half=b"half").device == "cpu"
-    assert given == [b"half", b"single"]
+def test_one_session_serves_eight_threads(model: bytes) -> None:
+    """Single spectra and shared batches at once; every answer is that of one thread."""
+    rng = np.random.default_rng(3)
+    batches = [
+        rng.normal(size=(rows, N_CHANNELS, N_PIXELS)).astype(np.float32)
+        for rows in [1, 2, 40, 64] * 10
+    ]
+    alone = Session(model, name="tiny", device="cpu", threads=1)
+    expected = [alone.run({"spectrum": batch}) for batch in batches]
+    shared = Session(model, name="tiny", device="cpu", threads=3)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda batch: shared.run({"spectrum": batch}), batches))
+    for one, other in zip(found, expected, strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_batches_are_shared_after_a_fork(model: bytes) -> None:
+    """The child has the session, not its threads: it makes new ones."""
+    shared = Session(model, name="tiny", device="cpu", threads=2)
+    spectra = {"spectrum": ones(32)}
+    expected = shared.run(spectra)["embedding"]
+    child = os.fork()
+    if child == 0:
+        same = False
+        try:
+            same = np.array_equal(shared.run(spectra)["embedding"], expected)
+        finally:
+            os._exit(0 if same else 1)
+    deadline = time.monotonic() + 20.0
+    done, status = 0, 1
+    while not done and time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if not done:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert (done, status) == (child, 0)

@@ -24,13 +24,13 @@ def test_answers_from_threads_are_those_of_one(tiny: Path) -> None:
 
 def test_network_is_loaded_once(tiny: Path) -> None:
     opened = []
-    original = engine._open
+    original = engine.open_graph
 
     def counting(*args):  # type: ignore[no-untyped-def]
         opened.append(threading.get_ident())
         return original(*args)
 
-    engine._open = counting
+    engine.open_graph = counting
     try:
         shared = Classifier()
         barrier = threading.Barrier(6)
@@ -42,5 +42,5 @@ def test_network_is_loaded_once(tiny: Path) -> None:
         with ThreadPoolExecutor(6) as pool:
             assert all(pool.map(work, range(6)))
     finally:
-        engine._open = original
+        engine.open_graph = original
     assert len(opened) == 1

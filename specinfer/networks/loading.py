@@ -66,6 +66,7 @@ def _session(card: ModelCard, device: str, threads: int | None, channels: int) -
         threads=threads,
         shapes={card.input_name: (channels, n_pixels)},
         half=None if device == "cpu" else read_half(card),
+        sha256=card.sha256,
     )
 
 
