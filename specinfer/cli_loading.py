@@ -22,14 +22,14 @@ def begin(model: str | None, device: str | None, threads: int | None) -> None:
     model, device, threads
         As for `Classifier`; None is the default.
     """
-    from specinfer import engine
     from specinfer.models import DEFAULT_MODEL, load_card
     from specinfer.networks.loading import open_early
+    from specinfer.providers import runtime_version
 
     with contextlib.suppress(Exception):
         card = load_card(DEFAULT_MODEL if model in (None, "auto") else model)
         # Imported here: imports in two threads wait for each other.
-        engine.runtime_version()
+        runtime_version()
         open_early(card, device or "auto", threads)
 
 
