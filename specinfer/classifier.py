@@ -56,7 +56,8 @@ class Classifier:
     device : {"auto", "cpu", "cuda", "tensorrt"}, optional
         What to run on; "auto" takes the fastest that works.
     threads : int, optional
-        Threads of the network; by default the usable CPUs, at most four.
+        Threads that share a batch; by default the usable CPUs, at most four. One spectrum
+        is computed by the thread that asks.
 
     Raises
     ------

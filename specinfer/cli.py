@@ -225,7 +225,10 @@ def classify(
     top: Annotated[int, typer.Option(metavar="K", help="Show the K best classes.")] = 3,
     device: DeviceOption = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N", help="Threads that share a batch of spectra.", show_default=False
+        ),
     ] = None,
     files_from: Annotated[
         str | None,

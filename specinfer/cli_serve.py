@@ -81,7 +81,8 @@ def serve(
         str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the network.", show_default="1")
+        int | None,
+        typer.Option(metavar="N", help="Threads that share a batch of spectra.", show_default="1"),
     ] = None,
     jobs: Annotated[
         int | None,

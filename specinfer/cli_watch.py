@@ -112,7 +112,10 @@ def watch(
         str | None, typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads of the network.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N", help="Threads that share a batch of spectra.", show_default=False
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log only what went wrong.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,

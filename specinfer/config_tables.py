@@ -215,7 +215,7 @@ class Config:
         metadata=option(choice("auto", "cpu", "cuda", "tensorrt"), "where networks run"),
     )
     threads: int | None = field(
-        default=None, metadata=option(whole(1, 4096), "threads of the network")
+        default=None, metadata=option(whole(1, 4096), "threads that share a batch of spectra")
     )
     skip: SkipConfig = field(default_factory=SkipConfig)
     decisions: DecisionConfig = field(default_factory=DecisionConfig)

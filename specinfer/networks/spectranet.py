@@ -15,7 +15,8 @@ from specinfer.models import ModelCard, SpectraNetCard
 from specinfer.networks.loading import check_session, open_session
 from specinfer.networks.spectranet_answer import Candidate, SpectraNetAnswer
 from specinfer.networks.spectranet_outputs import Interpreter, keep_possible, possible_redshifts
-from specinfer.preprocess import Prepared, Preprocessing, prepare
+from specinfer.preparing import prepare_many
+from specinfer.preprocess import Prepared, Preprocessing
 from specinfer.relevance import Relevance, explain
 from specinfer.spectrum import Spectrum
 
@@ -200,27 +201,23 @@ class SpectraNet:
     def _prepare_many(
         self, spectra: Sequence[Spectrum], redshifts: Sequence[float | None]
     ) -> list[Prepared | ReadError]:
-        """As `prepare`, with spectra on one axis prepared together: a third of the time."""
-        outcomes: list[Prepared | ReadError | None] = [None] * len(spectra)
-        axes: dict[bytes, list[tuple[int, Spectrum]]] = {}
-        for index, (spectrum, redshift) in enumerate(zip(spectra, redshifts, strict=True)):
+        """As `prepare`, with spectra on the same pixels prepared together."""
+        moved: list[Spectrum | ReadError] = []
+        for spectrum, redshift in zip(spectra, redshifts, strict=True):
             try:
-                moved = spectrum if redshift is None else spectrum.to_rest_frame(redshift)
+                moved.append(spectrum if redshift is None else spectrum.to_rest_frame(redshift))
             except ReadError as error:
-                outcomes[index] = error
+                moved.append(error)
+        good = [one for one in moved if isinstance(one, Spectrum)]
+        made = iter(prepare_many(good, self.config))
+        outcomes: list[Prepared | ReadError] = []
+        for one in moved:
+            if isinstance(one, ReadError):
+                outcomes.append(one)
                 continue
-            axes.setdefault(moved.wavelength.tobytes(), []).append((index, moved))
-        for members in axes.values():
-            together = prepare(
-                members[0][1].wavelength,
-                np.stack([spectrum.flux for _, spectrum in members]),
-                np.stack([spectrum.ivar for _, spectrum in members]),
-                self.config,
-            )
-            for row, (index, spectrum) in enumerate(members):
-                one = Prepared(*(part[row] for part in together))
-                outcomes[index] = one if one.valid.any() else self._out_of_range(spectrum)
-        return [outcome for outcome in outcomes if outcome is not None]
+            prepared = next(made)
+            outcomes.append(prepared if prepared.valid.any() else self._out_of_range(one))
+        return outcomes
 
     def _out_of_range(self, spectrum: Spectrum) -> ReadError:
         return ReadError(

@@ -223,6 +223,9 @@ class Source:
             # What is compressed can only be read from its beginning to its end.
             if file.read(6) == b"SIMPLE":
                 file.seek(0)
+                if hasattr(os, "posix_fadvise"):
+                    # Rows lie apart: reading ahead fetches three times what is wanted.
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
                 return file
             file.close()
         return io.BytesIO(self.data)
