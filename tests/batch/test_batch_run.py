@@ -197,6 +197,8 @@ def test_interrupted_it_says_how_to_go_on(survey: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
+        # What a shell starts in the background ignores it, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 60
         while not (output.exists() and parts(output)) and time.monotonic() < deadline:
