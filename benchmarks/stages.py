@@ -17,8 +17,8 @@ from unittest.mock import patch
 
 # Stage, and where its function is looked up: module, then attributes.
 POINTS = (
-    ("preprocess", "specinfer.networks.spectranet", ("prepare",)),
-    ("preprocess", "specinfer.networks.gasnet2", ("prepare",)),
+    ("preprocess", "specinfer.networks.spectranet", ("prepare_many",)),
+    ("preprocess", "specinfer.networks.gasnet2", ("prepare_many",)),
     ("infer", "specinfer.engine", ("Session", "run")),
     ("scan", "specinfer.networks.gasnet3", ("GasNet3", "search")),
 )
