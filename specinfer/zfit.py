@@ -320,14 +320,17 @@ def _bounded(
     `guess` are the unknowns that are probably not zero.
     """
     active = np.ones(len(right), dtype=bool) if guess is None else guess.copy()
+    if active.all():
+        solution = np.linalg.solve(normal, right)
+        negative = solution < floor
+        if not negative.any():
+            return np.asarray(solution)
+        active &= ~negative
     small = 1e-8 * float(np.abs(right).max())
-    for round_ in range(4 * len(right)):
-        if active.all():
-            solution = np.linalg.solve(normal, right)
-        else:
-            rows = active.nonzero()[0]
-            solution = np.zeros_like(right)
-            solution[rows] = np.linalg.solve(normal[rows[:, None], rows], right[rows])
+    for round_ in range(1, 4 * len(right)):
+        rows = active.nonzero()[0]
+        solution = np.zeros_like(right)
+        solution[rows] = np.linalg.solve(normal[rows[:, None], rows], right[rows])
         # Those that are not active are 0.
         negative = solution < floor
         if negative.any():
@@ -336,7 +339,7 @@ def _bounded(
                 negative = np.arange(len(right)) == np.where(negative, solution, 0.0).argmin()
             active &= ~negative
             continue
-        if active.all():
+        if rows.size == len(right):
             break
         gradient = np.where(active, 0.0, right - normal @ solution)
         if not (gradient > small).any():

@@ -15,6 +15,13 @@ from specinfer.errors import SpecinferError
 ALLOWED_DEATHS = 2
 _CONNECT_S = 30.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# Dask has glibc give freed memory back at once, which costs more than a quarter of the time:
+# the next spectrum wants it again. A worker holds little (docs/scale.md).
+_ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),
+    "MALLOC_MMAP_THRESHOLD_": str(2**28),
+    "MALLOC_ARENA_MAX": "1",
+}
 
 
 class NoSchedulerError(SpecinferError):
@@ -67,9 +74,12 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         "logging": {"distributed": "critical", "tornado": "critical", "asyncio": "critical"},
         "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
         "distributed.diagnostics.nvml": False,
+        # Its samples of the stack, a hundred a second, are looked at by nobody here.
+        "distributed.worker.profile.enabled": False,
         # Dask serves pages even without its dashboard; there are none here.
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
+        "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
     }
     with dask.config.set(settings):
         # Reads the settings when it is imported.
