@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.batch_figures import about, in_words
+from benchmarks.batch_joined import joined
 from specinfer.replacing import write_new
 
 BEGIN, END = "<!-- scale-plan -->", "<!-- /scale-plan -->"
@@ -343,7 +344,9 @@ def _bytes(terabytes: float) -> str:
 
 @app.command()
 def main(
-    survey: Annotated[Path, typer.Option(help="JSON of benchmarks.batch_survey.")],
+    survey: Annotated[
+        list[Path], typer.Option(help="JSON of benchmarks.batch_survey; all runs count together.")
+    ],
     formats: Annotated[Path, typer.Option(help="JSON of benchmarks.batch_formats.")],
     scaling: Annotated[Path | None, typer.Option(help="JSON of benchmarks.batch_scaling.")] = None,
     cores: Annotated[int, typer.Option(min=1, help="Of a node.")] = 64,
@@ -357,9 +360,10 @@ def main(
     Example: python -m benchmarks.scale_plan --survey survey.json --formats formats.json
     """
     try:
-        read = [json.loads(path.read_text()) for path in (survey, formats)]
+        runs = joined([json.loads(path.read_text()) for path in survey])
+        costs = json.loads(formats.read_text())
         third = None if scaling is None else json.loads(scaling.read_text())
-        made = tables(read[0], read[1], third, cores=cores, efficiency=efficiency)
+        made = tables(runs, costs, third, cores=cores, efficiency=efficiency)
         if write is not None:
             write_new(write, put(write.read_text(), made).encode())
     except OSError as error:

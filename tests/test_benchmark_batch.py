@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import batch_outputs, scale_plan
+from benchmarks import batch_joined, batch_outputs, scale_plan
 from benchmarks.batch_cluster import Cluster
 from benchmarks.batch_figures import about, in_words, machine, summarised
 from benchmarks.batch_kills import killed, undisturbed
@@ -326,3 +326,36 @@ def test_a_cluster_loses_a_worker_and_gets_another(tmp_path: Path) -> None:
         assert [one.poll() for one in started] == [None, None]
     assert all(one.poll() is not None for one in started)
     assert len(cluster.memory) == 2
+
+
+def run_report(rates: list[float], spectra: int = 20) -> dict[str, Any]:
+    summary = summarised
+    workers = {
+        number: {"whole": summary([factor * rate for rate in rates]), "pieces": rates, "chunks": 4}
+        for number, factor in (("1", 1.0), ("2", 1.8))
+    }
+    return {
+        "machine": {"cpu": "any"}, "spectra": spectra, "kills": {}, "problems": [],
+        "models": {"auto": {
+            "workers": workers, "efficiency": {"whole": summary([0.9] * len(rates))},
+            "memory": {"worker_resident_mb": max(rates), "each_worker_mb": rates},
+        }},
+    }  # fmt: skip
+
+
+def test_runs_in_pieces_count_together() -> None:
+    made = batch_joined.joined([run_report([70.0]), run_report([60.0, 80.0])])
+    one = made["models"]["auto"]
+    assert one["workers"]["1"]["whole"]["median"] == 70.0
+    assert one["workers"]["2"]["whole"]["n"] == 3
+    assert one["workers"]["2"]["pieces"] == [70.0, 60.0, 80.0]
+    assert one["workers"]["1"]["chunks"] == 4
+    assert one["memory"]["worker_resident_mb"] == 80.0
+    rate = made["targets"][0]
+    assert rate["measured"] == pytest.approx(126.0)
+    assert rate["met"] is True
+
+
+def test_runs_of_other_spectra_do_not() -> None:
+    with pytest.raises(ValueError, match="different numbers"):
+        batch_joined.joined([run_report([70.0]), run_report([70.0], spectra=30)])
