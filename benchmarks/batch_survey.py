@@ -34,9 +34,14 @@ said = Console(stderr=True)
 
 
 def rates(
-    folder: Path, inputs: Sequence[str], model: str, repetitions: int, options: Sequence[str]
+    folder: Path,
+    inputs: Sequence[str],
+    model: str,
+    repetitions: int,
+    options: Sequence[str],
+    numbers: Sequence[int] = WORKERS,
 ) -> tuple[dict[str, Any], list[Run]]:
-    """Runs with one and two workers, turn by turn.
+    """Runs with one and two workers, or those that are asked for, turn by turn.
 
     Returns
     -------
@@ -45,10 +50,10 @@ def rates(
         efficiency of each pair of runs.
     runs : list of Run
     """
-    taken: dict[int, list[Run]] = {number: [] for number in WORKERS}
-    inner: dict[int, list[dict[str, Any]]] = {number: [] for number in WORKERS}
+    taken: dict[int, list[Run]] = {number: [] for number in numbers}
+    inner: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
     for turn in range(repetitions):
-        for number in WORKERS if turn % 2 == 0 else WORKERS[::-1]:
+        for number in numbers if turn % 2 == 0 else numbers[::-1]:
             output = folder / f"out-{model}-{number}"
             arguments = ["--model", model, "--workers", str(number), *options]
             run = undisturbed(inputs, output, arguments)
@@ -59,7 +64,7 @@ def rates(
                 f"{run.seconds:.1f} s"
             )
     report: dict[str, Any] = {"workers": {}}
-    for number in WORKERS:
+    for number in numbers:
         even = [one["rate"] for one in inner[number] if one["rate"]]
         # Time that has no part: start, plan, the first chunk and the last, the end.
         outside = [
@@ -78,17 +83,16 @@ def rates(
             ),
             "own_rates": [run.summary.get("spectra_per_s") for run in taken[number]],
         }
-    one, two = (report["workers"][str(number)] for number in WORKERS)
-    report["efficiency"] = {
-        kind: summarised(
-            [
-                both / (2.0 * single)
-                for single, both in zip(one[kind]["values"], two[kind]["values"], strict=False)
-            ]
+    report["efficiency"] = {}
+    for kind in ("whole", "steady"):
+        one, two = (
+            report["workers"][str(number)][kind]["values"] if number in numbers else []
+            for number in WORKERS
         )
-        for kind in ("whole", "steady")
-    }
-    return report, [run for number in WORKERS for run in taken[number]]
+        report["efficiency"][kind] = summarised(
+            [both / (2.0 * single) for single, both in zip(one, two, strict=False)]
+        )
+    return report, [run for number in numbers for run in taken[number]]
 
 
 def plain(paths: Sequence[Path], model: str, count: int, repetitions: int) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def targets(models: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append({"what": what, "target": limit, "measured": value, "met": met})
 
     for name, one in models.items():
-        two = one["workers"]["2"]["whole"]["median"]
+        two = one["workers"].get("2", {}).get("whole", {}).get("median")
         add(f"{name}: spectra a second, 2 workers, whole process", RATES.get(name, 0.0), two)
         add(f"{name}: efficiency from 1 to 2", EFFICIENCY, one["efficiency"]["whole"]["median"])
         peak = one["memory"]["worker_resident_mb"] or None
@@ -146,6 +150,9 @@ def main(
     spectra: Annotated[int, typer.Option(min=1, help="Simulated targets.")] = 20_000,
     model: Annotated[list[str] | None, typer.Option(help="Models (default: both).")] = None,
     repetitions: Annotated[int, typer.Option(min=0, help="Runs of each kind.")] = LEAST_RUNS,
+    workers: Annotated[
+        list[int] | None, typer.Option(min=1, max=2, help="1, 2 (default: both).")
+    ] = None,
     kill: Annotated[int, typer.Option(min=0, help="SIGKILLs before the run that may end.")] = 0,
     control: Annotated[int, typer.Option(help="Spectra of the plain loop; 0: leave out.")] = 1000,
     chunk: Annotated[int | None, typer.Option(min=1, help="Spectra a chunk.")] = None,
@@ -172,7 +179,7 @@ def main(
             for name in model or list(RATES):
                 if repetitions:
                     report["models"][name] = one = {}
-                    made, runs = rates(work, inputs, name, repetitions, options)
+                    made, runs = rates(work, inputs, name, repetitions, options, workers or WORKERS)
                     one |= made | {"memory": memory_of(runs), "first_summary": runs[0].summary}
                     problems += _wrong_counts(name, runs, paths, spectra)
                     if control:
@@ -235,10 +242,10 @@ def _words(report: dict[str, Any]) -> str:
                 f"{in_words(one['plain']['efficiency'], 3)}; reading "
                 f"{in_words(one['plain']['read_ms'], 2)} ms a spectrum"
             )
-        lines.append(
-            f"{name}, read from disk: {in_words(one['workers']['2']['read_kb_a_spectrum'])} kB "
-            "a spectrum"
-        )
+            lines.append(
+                f"{name}, {number} workers, read from disk: "
+                f"{in_words(two['read_kb_a_spectrum'])} kB a spectrum"
+            )
         peaks = one["memory"]
         lines.append(
             f"{name}, largest worker: {peaks['worker_resident_mb']:.0f} MB resident, "

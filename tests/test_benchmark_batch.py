@@ -356,6 +356,15 @@ def test_runs_in_pieces_count_together() -> None:
     assert rate["met"] is True
 
 
+def test_runs_on_two_workers_alone_count_too() -> None:
+    second = run_report([60.0, 80.0])
+    del second["models"]["auto"]["workers"]["1"]
+    made = batch_joined.joined([run_report([70.0]), second])
+    workers = made["models"]["auto"]["workers"]
+    assert workers["1"]["whole"]["n"] == 1
+    assert workers["2"]["whole"]["n"] == 3
+
+
 def test_runs_of_other_spectra_do_not() -> None:
     with pytest.raises(ValueError, match="different numbers"):
         batch_joined.joined([run_report([70.0]), run_report([70.0], spectra=30)])
