@@ -78,8 +78,12 @@ class Run:
 
     @property
     def read_mb(self) -> float:
-        """What all its processes read from disk."""
-        return sum(one.read for one in self.memory.values())
+        """What its workers read from disk.
+
+        The process that leads them plans from headers; Linux counts what its children read as its
+        own, too, when they have ended.
+        """
+        return sum(one.read for one in self.workers)
 
     @property
     def workers(self) -> list[Memory]:
