@@ -21,6 +21,11 @@ _ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
     "MALLOC_MMAP_THRESHOLD_": str(2**28),
     "MALLOC_ARENA_MAX": "1",
+    # What Dask logs before it has asked for its settings: a worker that is killed leaves others
+    # with broken connections, and tracebacks.
+    "DASK_LOGGING__DISTRIBUTED": "critical",
+    "DASK_LOGGING__TORNADO": "critical",
+    "DASK_LOGGING__ASYNCIO": "critical",
 }
 
 
