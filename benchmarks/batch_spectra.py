@@ -279,7 +279,7 @@ def main(
 ) -> None:
     """Make simulated survey spectra in files as DESI's, or find them as they are.
 
-    Example: python -m benchmarks.batch_spectra /tmp/survey --spectra 20000 --check 500
+    Example: python -m benchmarks.batch_spectra survey/ --spectra 20000 --check 500
     """
     began = time.perf_counter()
     try:
