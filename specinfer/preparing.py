@@ -9,6 +9,10 @@ import numpy as np
 from specinfer.preprocess import Prepared, Preprocessing, prepare
 from specinfer.spectrum import Spectrum
 
+# Spectra on the same pixels that are prepared at once. Of more, the arrays between the steps
+# no longer fit the processor's cache, and two workers wait for the same memory (docs/scale.md).
+_TOGETHER = 8
+
 
 def prepare_many(spectra: Sequence[Spectrum], config: Preprocessing) -> list[Prepared]:
     """As `specinfer.preprocess.prepare` gives one by one, in half to two thirds of the time.
@@ -28,13 +32,15 @@ def prepare_many(spectra: Sequence[Spectrum], config: Preprocessing) -> list[Pre
     for index, spectrum in enumerate(spectra):
         axes.setdefault(spectrum.wavelength.tobytes(), []).append(index)
     made: dict[int, Prepared] = {}
-    for members in axes.values():
-        together = prepare(
-            spectra[members[0]].wavelength,
-            np.stack([spectra[index].flux for index in members]),
-            np.stack([spectra[index].ivar for index in members]),
-            config,
-        )
-        for row, index in enumerate(members):
-            made[index] = Prepared(*(part[row] for part in together))
+    for sharing in axes.values():
+        for start in range(0, len(sharing), _TOGETHER):
+            members = sharing[start : start + _TOGETHER]
+            together = prepare(
+                spectra[members[0]].wavelength,
+                np.stack([spectra[index].flux for index in members]),
+                np.stack([spectra[index].ivar for index in members]),
+                config,
+            )
+            for row, index in enumerate(members):
+                made[index] = Prepared(*(part[row] for part in together))
     return [made[index] for index in range(len(spectra))]
