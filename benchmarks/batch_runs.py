@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from glob import glob
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.machine import ROOT
+from benchmarks.machine import ROOT, stolen_seconds
 
 _SAMPLING = 0.25
 # The environment that every run gets: one thread a core, however the machine is set up.
@@ -57,6 +58,8 @@ class Run:
         Exit code, negative for a signal.
     seconds : float
         From the start of the process to its end.
+    stolen : float or None
+        CPU time that the host gave to other machines meanwhile, in seconds.
     summary : dict
         The last line of its output.
     memory : dict of int to Memory
@@ -67,6 +70,7 @@ class Run:
 
     code: int = 0
     seconds: float = 0.0
+    stolen: float | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     memory: dict[int, Memory] = field(default_factory=dict)
     complaints: str = ""
@@ -108,6 +112,7 @@ class Batch:
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
         self.run = Run()
         self._began = time.perf_counter()
+        self._stolen = stolen_seconds()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "specinfer", "batch", *inputs, "--output", str(output),
              "--json", *options],
@@ -140,6 +145,9 @@ class Batch:
         """
         self.run.code = self.process.wait(timeout)
         self.run.seconds = time.perf_counter() - self._began
+        stolen = stolen_seconds()
+        if stolen is not None and self._stolen is not None:
+            self.run.stolen = stolen - self._stolen
         self._close()
         return self.run
 
@@ -189,6 +197,7 @@ def environment() -> dict[str, str]:
 
 def sample(pid: int, memory: dict[int, Memory]) -> None:
     """Note the memory of a process and of all that descend from it."""
+    children = _children(pid)
     for one in (pid, *descendants(pid)):
         try:
             status = Path(f"/proc/{one}/status").read_text()
@@ -198,7 +207,7 @@ def sample(pid: int, memory: dict[int, Memory]) -> None:
         values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         if "VmHWM" not in values:
             continue
-        known = memory.setdefault(one, Memory(_name(one == pid, command)))
+        known = memory.setdefault(one, Memory(_name(one == pid, one not in children, command)))
         known.resident = max(known.resident, _megabytes(values["VmHWM"]))
         known.own = max(known.own, _megabytes(values.get("RssAnon", "0 kB")))
         known.read = max(known.read, read_bytes(one) / 1e6)
@@ -226,22 +235,34 @@ def forget(paths: Sequence[Path]) -> None:
 
 def descendants(pid: int) -> list[int]:
     """All processes that descend from one, as /proc shows them."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The name, in brackets, may hold spaces.
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except (OSError, IndexError):
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
     found: list[int] = []
-    waiting = list(children.get(pid, ()))
+    waiting = _children(pid)
     while waiting:
         one = waiting.pop()
         found.append(one)
-        waiting += children.get(one, ())
+        waiting += _children(one)
     return found
+
+
+def _children(pid: int) -> list[int]:
+    listed = glob(f"/proc/{pid}/task/*/children")
+    made: list[int] = []
+    for name in listed:
+        with contextlib.suppress(OSError), open(name) as handle:
+            made += map(int, handle.read().split())
+    # Looking at all processes costs a share of what is measured; few kernels have nothing else.
+    return made if listed else [one for one, parent in _parents().items() if parent == pid]
+
+
+def _parents() -> dict[int, int]:
+    made: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                # The name, in brackets, may hold spaces.
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                made[int(entry.name)] = int(fields[1])
+    return made
 
 
 @contextmanager
@@ -255,12 +276,12 @@ def work_folder(folder: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _name(first: bool, command: bytes) -> str:
+def _name(first: bool, forked: bool, command: bytes) -> str:
+    """What a process is for; a worker has the command line of what it was forked from."""
     if first:
         return "client"
-    if b"resource_tracker" in command or b"forkserver" in command:
-        return "helper"
-    return "worker"
+    helps = b"resource_tracker" in command or (b"forkserver" in command and not forked)
+    return "helper" if helps else "worker"
 
 
 def _megabytes(text: str) -> float:

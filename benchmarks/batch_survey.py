@@ -59,9 +59,10 @@ def rates(
             run = undisturbed(inputs, output, arguments)
             taken[number].append(run)
             inner[number].append(steady(output, part_rows(output), number))
+            stolen = "" if run.stolen is None else f", {run.stolen:.1f} s of CPU taken by the host"
             said.print(
                 f"{model}, {number} workers, turn {turn + 1}: {run.rate:.1f} spectra/s, "
-                f"{run.seconds:.1f} s"
+                f"{run.seconds:.1f} s{stolen}"
             )
     report: dict[str, Any] = {"workers": {}}
     for number in numbers:
@@ -81,6 +82,7 @@ def rates(
             "read_kb_a_spectrum": summarised(
                 [1e3 * run.read_mb / run.summary["rows"] for run in taken[number]]
             ),
+            "stolen_s": summarised([run.stolen for run in taken[number] if run.stolen is not None]),
             "own_rates": [run.summary.get("spectra_per_s") for run in taken[number]],
         }
     report["efficiency"] = {}

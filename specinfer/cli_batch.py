@@ -132,6 +132,11 @@ def batch(
     """Classify the spectra of a survey on many cores, into partitioned Parquet."""
 
     def work() -> int:
+        if verify is None and scheduler is None and output is not None:
+            from specinfer.batch import forking
+
+            # Before everything else is imported here: it takes longer there.
+            forking.begin()
         from specinfer.batch import command
         from specinfer.cli_report import warnings_to_lines
         from specinfer.config import load_config

@@ -9,24 +9,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from specinfer.batch import forking
 from specinfer.errors import SpecinferError
 
 # Of a cluster of our own: a chunk is given up as a suspect when so many workers died in it.
 ALLOWED_DEATHS = 2
 _CONNECT_S = 30.0
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# Dask has glibc give freed memory back at once, which costs more than a quarter of the time:
-# the next spectrum wants it again. A worker holds little (docs/scale.md).
-_ENVIRONMENT = dict.fromkeys(_THREADS, "1") | {
-    "MALLOC_TRIM_THRESHOLD_": str(2**28),
-    "MALLOC_MMAP_THRESHOLD_": str(2**28),
-    "MALLOC_ARENA_MAX": "1",
-    # What Dask logs before it has asked for its settings: a worker that is killed leaves others
-    # with broken connections, and tracebacks.
-    "DASK_LOGGING__DISTRIBUTED": "critical",
-    "DASK_LOGGING__TORNADO": "critical",
-    "DASK_LOGGING__ASYNCIO": "critical",
-}
 
 
 class NoSchedulerError(SpecinferError):
@@ -84,7 +72,8 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         # Dask serves pages even without its dashboard; there are none here.
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
-        "distributed.nanny.pre-spawn-environ": _ENVIRONMENT,
+        "distributed.nanny.pre-spawn-environ": forking.ENVIRONMENT,
+        "distributed.worker.multiprocessing-method": forking.METHOD,
     }
     with dask.config.set(settings):
         # Reads the settings when it is imported.
@@ -132,7 +121,7 @@ def _local(workers: int) -> Any:
             # Whoever may talk to a scheduler may run programs on it, and other users of this
             # machine could: keys of this run alone keep them away.
             security=True if find_spec("cryptography") else None,
-            env=dict.fromkeys(_THREADS, "1"),
+            env=forking.THREADS,
         )
     except (OSError, RuntimeError, TimeoutError) as error:
         raise NoSchedulerError(
