@@ -24,6 +24,16 @@ ENVIRONMENT = THREADS | {
     "DASK_LOGGING__ASYNCIO": "critical",
 }
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+# Nothing that starts threads, as onnxruntime and pyarrow do: a fork has none of them, but all
+# of the locks that they held.
+IMPORTED = (
+    "distributed.nanny",
+    "distributed.worker",
+    "astropy.io.fits",
+    "specinfer.batch.in_worker",
+    "specinfer.batch.work",
+    "specinfer.readers.desi",
+)
 
 
 def begin() -> None:
@@ -36,5 +46,5 @@ def begin() -> None:
     from multiprocessing import forkserver
 
     os.environ.update(ENVIRONMENT)
-    multiprocessing.set_forkserver_preload(["specinfer.batch.beforehand"])
+    multiprocessing.set_forkserver_preload([*IMPORTED])
     forkserver.ensure_running()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,4 +16,6 @@ def dask_setup(_: Any) -> None:
     else a worker would print is Python's traceback when its scheduler ends before it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What was imported stays until the end: no collector need look at it again.
+    gc.freeze()
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
