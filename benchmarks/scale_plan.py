@@ -178,16 +178,18 @@ def _rate_table(survey: Mapping[str, Any]) -> list[str]:
         f"Rates on {survey['spectra']:,} spectra (median, range, number of runs; files read from "
         "disk; spectra a second):",
         "",
-        "| model | workers | whole process | steady part | pieces of the steady part |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| model | workers | whole process | steady part | pieces of the steady part | "
+        "CPU time that the host took, s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for model, one in survey["models"].items():
         for number, two in one["workers"].items():
             pieces = two["pieces"]
             spread = f"{min(pieces):.0f}-{max(pieces):.0f}" if pieces else ""
+            stolen = in_words(two["stolen_s"]) if two.get("stolen_s") else "not known"
             lines.append(
                 f"| {model} | {number} | {in_words(two['whole'])} | {in_words(two['steady'])} | "
-                f"{spread} |"
+                f"{spread} | {stolen} |"
             )
     lines += [
         "",
