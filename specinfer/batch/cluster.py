@@ -69,7 +69,7 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         "distributed.diagnostics.nvml": False,
         # Its samples of the stack, a hundred a second, are looked at by nobody here.
         "distributed.worker.profile.enabled": False,
-        # Neither is the pulse of each process, fifty times a second: 3 % of the time on two cores.
+        # Neither is the pulse of each process, fifty times a second, which the workers pay for.
         "distributed.admin.tick.interval": "1s",
         # Dask serves pages even without its dashboard; there are none here.
         "distributed.scheduler.http.routes": [],
