@@ -9,9 +9,10 @@ import numpy as np
 from specinfer.preprocess import Prepared, Preprocessing, prepare
 from specinfer.spectrum import Spectrum
 
-# Spectra on the same pixels that are prepared at once. Of more, the arrays between the steps
-# no longer fit the processor's cache, and two workers wait for the same memory (docs/scale.md).
-_TOGETHER = 8
+# Pixels of spectra that are prepared at once: 16 spectra of DESI, hundreds of SEDM. Of more, the
+# arrays between the steps no longer fit the processor's cache, and two workers wait for the same
+# memory (docs/scale.md).
+_PIXELS = 2**17
 
 
 def prepare_many(spectra: Sequence[Spectrum], config: Preprocessing) -> list[Prepared]:
@@ -33,10 +34,12 @@ def prepare_many(spectra: Sequence[Spectrum], config: Preprocessing) -> list[Pre
         axes.setdefault(spectrum.wavelength.tobytes(), []).append(index)
     made: dict[int, Prepared] = {}
     for sharing in axes.values():
-        for start in range(0, len(sharing), _TOGETHER):
-            members = sharing[start : start + _TOGETHER]
+        wavelength = spectra[sharing[0]].wavelength
+        count = max(1, _PIXELS // wavelength.size)
+        for start in range(0, len(sharing), count):
+            members = sharing[start : start + count]
             together = prepare(
-                spectra[members[0]].wavelength,
+                wavelength,
                 np.stack([spectra[index].flux for index in members]),
                 np.stack([spectra[index].ivar for index in members]),
                 config,

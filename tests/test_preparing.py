@@ -25,7 +25,13 @@ def spectra(count: int) -> list[Spectrum]:
     return made
 
 
-@pytest.mark.parametrize("count", [1, preparing._TOGETHER, 4 * preparing._TOGETHER + 3])
+@pytest.fixture(autouse=True)
+def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many pixels as five spectra on the shorter axis have, or three on the longer one."""
+    monkeypatch.setattr(preparing, "_PIXELS", 4500)
+
+
+@pytest.mark.parametrize("count", [1, 10, 23])
 def test_together_as_alone(count: int) -> None:
     given = spectra(count)
     together = preparing.prepare_many(given, CONFIG)
@@ -39,16 +45,20 @@ def test_together_as_alone(count: int) -> None:
 
 
 def test_so_many_at_once_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
+    sizes: list[tuple[int, int]] = []
 
     def counted(wavelength, flux, ivar, config):  # type: ignore[no-untyped-def]
-        sizes.append(len(flux))
+        sizes.append(flux.shape)
         return prepare(wavelength, flux, ivar, config)
 
     monkeypatch.setattr(preparing, "prepare", counted)
-    preparing.prepare_many(spectra(2 * preparing._TOGETHER + 6), CONFIG)
-    assert max(sizes) <= preparing._TOGETHER
-    assert sum(sizes) == 2 * preparing._TOGETHER + 6
+    preparing.prepare_many(spectra(22), CONFIG)
+    assert sizes == [(5, 900), (5, 900), (1, 900), (3, 1300), (3, 1300), (3, 1300), (2, 1300)]
+
+
+def test_a_spectrum_of_more_pixels_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "_PIXELS", 100)
+    assert len(preparing.prepare_many(spectra(4), CONFIG)) == 4
 
 
 def test_nothing_is_nothing() -> None:
