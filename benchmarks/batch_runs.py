@@ -197,7 +197,6 @@ def environment() -> dict[str, str]:
 
 def sample(pid: int, memory: dict[int, Memory]) -> None:
     """Note the memory of a process and of all that descend from it."""
-    children = _children(pid)
     for one in (pid, *descendants(pid)):
         try:
             status = Path(f"/proc/{one}/status").read_text()
@@ -207,7 +206,8 @@ def sample(pid: int, memory: dict[int, Memory]) -> None:
         values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         if "VmHWM" not in values:
             continue
-        known = memory.setdefault(one, Memory(_name(one == pid, one not in children, command)))
+        forked = int(values["PPid"]) != pid
+        known = memory.setdefault(one, Memory(_name(one == pid, forked, command)))
         known.resident = max(known.resident, _megabytes(values["VmHWM"]))
         known.own = max(known.own, _megabytes(values.get("RssAnon", "0 kB")))
         known.read = max(known.read, read_bytes(one) / 1e6)

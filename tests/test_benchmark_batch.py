@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import batch_joined, batch_outputs, scale_plan
+from benchmarks import batch_joined, batch_outputs, batch_runs, scale_plan
 from benchmarks.batch_cluster import Cluster
 from benchmarks.batch_figures import about, in_words, machine, summarised
 from benchmarks.batch_kills import killed, undisturbed
@@ -191,6 +191,10 @@ def test_memory_and_children_are_seen_from_outside() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         children = descendants(process.pid)
+        with pytest.MonkeyPatch.context() as without:
+            # A kernel that does not list the children of a process.
+            without.setattr(batch_runs, "glob", lambda _: [])
+            assert descendants(process.pid) == children
         memory: dict[int, Memory] = {}
         sample(process.pid, memory)
         process.communicate(b"\n")
